@@ -29,6 +29,7 @@ BUFFER = 2.0  # how far double thresholds look beyond the narrow fleet's range, 
 MIN_RANGE_RATIO = 0.01
 BUCKET_WIDTH = 0.5
 TINY_PROBABILITY = 1e-45
+ROWS_PER_BLOCK = 4  # right thresholds that share one bound; changes the speed only
 MAX_MAGNITUDE = 1e12  # larger confidences are refused: float64 would blur the grids' step of 0.01
 
 
@@ -256,11 +257,11 @@ def _grid_points_up_to(pooled: np.ndarray) -> np.ndarray:
     """
     n_points = math.ceil((pooled[-1] - pooled[0]) * THRESHOLDS_PER_UNIT)
     first, last = np.float64(np.float32(pooled[0])), np.float64(np.float32(pooled[-1]))
-    if n_points < 2:
+    if n_points < 2 or first == last:
         return n_points * (first <= pooled)
     step = np.float64(np.float32(last - first) / np.float32(n_points - 1))
     # A point is off its exact place by less than this many steps; bisection starts from there.
-    slack = math.ceil((np.abs(pooled).max() + last - first) * 2.0**-23 / step) + 1 if step > 0 else n_points
+    slack = math.ceil((np.abs(pooled).max() + last - first) * 2.0**-23 / step) + 1
 
     def bisect(point, nearest, start, stop):
         low = np.clip(nearest - slack, start, stop)
@@ -285,58 +286,77 @@ def _grid_points_up_to(pooled: np.ndarray) -> np.ndarray:
 def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray, best: float) -> float:
     """Return the largest epsilon of `l <= confidence <= r means narrow`, or `best` if that is larger.
 
-    For each right threshold r an upper bound over its 400 left thresholds is cheap: between two neighbouring
-    confidences nothing changes, and moving l inwards past wide confidences, or outwards past narrow ones,
-    only helps. Left thresholds are then visited for the most promising r until no other can win.
+    Branch and bound over the right thresholds: few of them can beat what is known, and only those are paired
+    with their 400 left thresholds. The bound ignores the left grid: between two neighbouring confidences
+    nothing changes, and moving l inwards past wide confidences or outwards past narrow ones only helps, so
+    l matters at the corners where a wide confidence is followed by a narrow one, and at its extremes.
     """
     width = narrow[-1] - narrow[0]
     first, last = narrow[0] + width - BUFFER, narrow[-1] + BUFFER
     right = np.linspace(first, last, math.ceil((last - first) * THRESHOLDS_PER_UNIT))
     left_first, left_last = right - width - BUFFER, right - width + BUFFER
 
-    # `cut` i lies below the i-th of the distinct confidences; it leaves so many of each fleet on its left.
+    pooled, narrow_below, wide_below = _cuts(narrow, wide)
+    right_cut = np.searchsorted(pooled, right, side="right")
+    # A left threshold beyond the right one selects nothing, like one at the right cut.
+    lowest = np.minimum(np.searchsorted(pooled, left_first), right_cut)
+    highest = np.minimum(np.searchsorted(pooled, left_last), right_cut)
+    passes_wide, passes_narrow = np.diff(wide_below) > 0, np.diff(narrow_below) > 0
+    corners = 1 + np.flatnonzero(passes_wide[:-1] & passes_narrow[1:])
+    corners = corners[(corners > lowest[0]) & (corners < highest[-1])]
+    epsilon, bound = _epsilon_tables(len(narrow), len(wide))
+
+    def outcome(left_cut, row, last_row):
+        """Return the table's entry; over several rows, the fewest errors of either kind."""
+        missed = len(narrow) - narrow_below[right_cut[last_row]] + narrow_below[left_cut]
+        accepted = np.maximum(wide_below[right_cut[row]] - wide_below[left_cut], 0)
+        return missed * (len(wide) + 1) + accepted
+
+    def bounds(rows, last_rows):
+        rows, last_rows = rows[:, None], last_rows[:, None]
+        low, high = lowest[rows], highest[last_rows]
+        left_cut = np.concatenate([low, np.minimum(np.maximum(corners, low), high), high], axis=1)
+        return bound[outcome(left_cut, rows, last_rows)].max(axis=1)
+
+    block_starts = np.arange(0, len(right), ROWS_PER_BLOCK)
+    block_bounds = bounds(block_starts, np.minimum(block_starts + ROWS_PER_BLOCK, len(right)) - 1)
+    order = np.argsort(-block_bounds)
+    n_blocks = 1
+    while order.size and block_bounds[order[0]] > best:
+        rows = (block_starts[order[:n_blocks], None] + np.arange(ROWS_PER_BLOCK)).ravel()
+        rows = rows[rows < len(right)]
+        rows = rows[bounds(rows, rows) > best]
+        left = np.linspace(left_first[rows], left_last[rows], LEFT_THRESHOLDS, axis=1)
+        rows = rows[:, None]
+        left_cut = np.minimum(np.searchsorted(pooled, left), right_cut[rows])
+        best = max(best, epsilon[outcome(left_cut, rows, rows)].max(initial=-np.inf))
+        order = order[n_blocks:]
+        n_blocks *= 2
+    return best
+
+
+def _cuts(narrow: np.ndarray, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the distinct confidences [c] and how many of each fleet lie below each of the c + 1 cuts.
+
+    Cut i lies just below the i-th confidence; the last one lies above all of them.
+    """
     pooled = np.unique(np.concatenate([narrow, wide]))
     narrow_below = np.append(np.searchsorted(narrow, pooled), len(narrow))
     wide_below = np.append(np.searchsorted(wide, pooled), len(wide))
-    # The attack between cuts i and j has entry place[i] - place[j] + (entry of the attack that misses all).
-    place = narrow_below * (len(wide) + 1) - wide_below
-    right_cut = np.searchsorted(pooled, right, side="right")
-    entry = len(narrow) * (len(wide) + 1) - place[right_cut]
-    epsilon, bound = _epsilon_tables(len(narrow), len(wide))
-
-    # A left threshold beyond the right one selects nothing, like one at the right cut.
-    lowest = np.minimum(np.searchsorted(pooled, left_first), right_cut)[:, None]
-    highest = np.minimum(np.searchsorted(pooled, left_last), right_cut)[:, None]
-    passes_wide, passes_narrow = np.diff(wide_below) > 0, np.diff(narrow_below) > 0
-    corners = 1 + np.flatnonzero(passes_wide[:-1] & passes_narrow[1:])
-    corners = corners[np.searchsorted(corners, lowest.min()) : np.searchsorted(corners, highest.max())]
-    cuts = np.concatenate([np.clip(corners, lowest, highest), lowest, highest], axis=1)
-    row_bound = bound[entry[:, None] + place[cuts]].max(axis=1)
-
-    order = np.argsort(-row_bound)
-    n_rows = 8
-    while order.size and row_bound[order[0]] > best:
-        rows, order = order[:n_rows], order[n_rows:]
-        left = np.linspace(left_first[rows], left_last[rows], LEFT_THRESHOLDS, axis=1)
-        left_cut = np.minimum(np.searchsorted(pooled, left), right_cut[rows, None])
-        best = max(best, epsilon[entry[rows, None] + place[left_cut]].max())
-        n_rows *= 2
-    return best
+    return pooled, narrow_below, wide_below
 
 
 def _best_of_all_intervals(positive: np.ndarray, negative: np.ndarray) -> float:
     """Return the largest epsilon over all thresholds, or -inf; both arrays are [models], sorted."""
-    pooled = np.unique(np.concatenate([positive, negative]))
-    missed = np.searchsorted(positive, pooled)
-    accepted = len(negative) - np.searchsorted(negative, pooled)
+    _, missed, negative_below = _cuts(positive, negative)
     epsilon, _ = _epsilon_tables(len(positive), len(negative))
-    best = epsilon[missed * (len(negative) + 1) + accepted].max()
+    best = epsilon[missed * (len(negative) + 1) + len(negative) - negative_below].max()
 
     narrow, wide = _narrow_and_wide(positive, negative)
-    narrow_below = np.append(np.searchsorted(narrow, pooled), len(narrow))
-    wide_below = np.append(np.searchsorted(wide, pooled), len(wide))
-    place = narrow_below * (len(wide) + 1) - wide_below
+    _, narrow_below, wide_below = _cuts(narrow, wide)
     epsilon, _ = _epsilon_tables(len(narrow), len(wide))
-    for cut in range(1, len(place)):
-        best = max(best, epsilon[len(narrow) * (len(wide) + 1) - place[cut] + place[:cut]].max())
+    for right in range(1, len(narrow_below)):
+        missed = len(narrow) - narrow_below[right] + narrow_below[:right]
+        accepted = wide_below[right] - wide_below[:right]
+        best = max(best, epsilon[missed * (len(wide) + 1) + accepted].max())
     return best
