@@ -76,9 +76,9 @@ def epsilons(unlearned: ArrayLike, retrained: ArrayLike) -> np.ndarray:
 
     - Both fleets constant on an example: 0 if they are equal, since no attack of any kind can tell them
       apart; 50 if they differ, since a single threshold separates them.
-    - Every attack discarded: 50. Either the grids are too coarse for the sample, or all attacks that remain
-      never err on one side; nothing bounds epsilon then, and 50 is what the released code itself assigns
-      where its grids cannot see.
+    - Every attack discarded: 50. It means that the grids are too coarse for these confidences (were
+      thresholds free, some attack would survive), and where its grids cannot see, the released code's own
+      rule is to assign 50; a fleet should not gain from it.
     - Fleets of different sizes: each rate is a mean over its own fleet.
 
     Args:

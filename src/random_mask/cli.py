@@ -1,0 +1,169 @@
+"""The command `random-mask`: the project's measures for logits from anywhere.
+
+A subcommand is one function that takes the parsed arguments, prints its result, and raises `BadInputError`
+with one line for the user; `_parser` lists them.
+"""
+
+import argparse
+import csv
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from random_mask.metrics import competition, intervals
+
+FILE_LAYOUT = """\
+Each file is a .npz archive of one fleet (numpy.savez), whose arrays are
+  confidences      [models, forget examples]   logit-scaled confidences, or instead
+  logits           [models, forget examples, classes]   and
+  labels           [forget examples]           integers;
+  retain_accuracy  [models]                    in [0, 1], optional
+  test_accuracy    [models]                    in [0, 1], optional
+Without both accuracies in both files only the forgetting quality is printed."""
+
+
+class BadInputError(Exception):
+    """Something the user can mend; the message names the file and the remedy, in one line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, 1 on bad input (2, from argparse, on bad usage)."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except BadInputError as error:
+        print(f"random-mask: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="random-mask", description="Measures of machine unlearning.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "score",
+        help="the competition's score of a fleet of unlearned models, with its 95 %% interval",
+        description="Print the competition's score of a fleet of unlearned models, with its 95 %% interval.",
+        epilog=FILE_LAYOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("unlearned", type=Path, help=".npz of the unlearned fleet")
+    command.add_argument("retrained", type=Path, help=".npz of the fleet retrained without the forget set")
+    command.add_argument(
+        "--per-example", type=Path, metavar="CSV", help="write epsilon and points of each example"
+    )
+    command.add_argument("--seed", type=_integer(0), default=0, help="of the resampling (default 0)")
+    command.add_argument(
+        "--replicates", type=_integer(2), default=200, help="resamples for the interval (default 200)"
+    )
+    command.set_defaults(run=_score)
+    return parser
+
+
+def _integer(lowest: int):
+    """Return an argparse type: an integer of at least `lowest`."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"must be at least {lowest}, not {value}")
+        return value
+
+    parse.__name__ = "integer"  # argparse names it in its message
+    return parse
+
+
+def _score(options: argparse.Namespace) -> None:
+    unlearned, unlearned_scored = _read_fleet(options.unlearned)
+    retrained, retrained_scored = _read_fleet(options.retrained)
+    if unlearned.confidences.shape[1] != retrained.confidences.shape[1]:
+        raise BadInputError(
+            f"{options.unlearned} holds {unlearned.confidences.shape[1]} forget examples but "
+            f"{options.retrained} {retrained.confidences.shape[1]}; give both fleets the same examples, in order"
+        )
+    try:
+        result = intervals.score_intervals(
+            unlearned, retrained, seed=options.seed, replicates=options.replicates
+        )
+    except ValueError as error:
+        raise BadInputError(f"{options.retrained}: {error}") from None
+    if options.per_example:
+        _write_examples(options.per_example, unlearned, retrained)
+
+    n_models = f"N = {len(unlearned)}"
+    if len(retrained) != len(unlearned):
+        n_models += f" (against {len(retrained)} retrained)"
+    shown = (
+        ["forgetting_quality", "score"] if unlearned_scored and retrained_scored else ["forgetting_quality"]
+    )
+    print(f"{unlearned.confidences.shape[1]} forget examples; 95 % intervals in brackets")
+    for name in shown:
+        value = result[name]
+        label = name.replace("_", " ")
+        print(f"{label:<18}  {value.estimate:.4f}  [{value.low:.4f}, {value.high:.4f}]  {n_models}")
+    if "score" not in shown:
+        print("score               not computed: it needs retain_accuracy and test_accuracy in both files")
+
+
+def _read_fleet(path: Path) -> tuple[intervals.Fleet, bool]:
+    """Return the file's fleet, and whether it came with accuracies (else they are all 1)."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise BadInputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
+        # np.load returns a bare array, which is no context manager, for a .npy file.
+        raise BadInputError(
+            f"{path}: not a .npz archive of plain arrays; write it with numpy.savez, without object arrays"
+        ) from None
+
+    if "confidences" in arrays:
+        confidences = arrays["confidences"]
+    elif {"logits", "labels"} <= arrays.keys():
+        confidences = arrays["logits"]
+    else:
+        raise BadInputError(
+            f"{path}: holds {', '.join(sorted(arrays)) or 'no array'}; it needs `confidences`, or `logits` "
+            "and `labels` (see random-mask score --help)"
+        )
+    try:
+        if "confidences" not in arrays:
+            if confidences.ndim != 3:
+                raise ValueError(f"logits must be [models, examples, classes], not {confidences.shape}")
+            confidences = competition.logit_scaled_confidence(confidences, arrays["labels"])
+        ones = np.ones(len(confidences)) if confidences.ndim else 1.0
+        fleet = intervals.Fleet(
+            confidences, arrays.get("retain_accuracy", ones), arrays.get("test_accuracy", ones)
+        )
+    except ValueError as error:
+        raise BadInputError(f"{path}: {error}") from None
+    return fleet, {"retain_accuracy", "test_accuracy"} <= arrays.keys()
+
+
+def _write_examples(path: Path, unlearned: intervals.Fleet, retrained: intervals.Fleet) -> None:
+    epsilons = competition.epsilons(unlearned.confidences, retrained.confidences)
+    columns = {
+        "example": range(len(epsilons)),
+        "epsilon": epsilons.tolist(),
+        "points": competition.points(epsilons, len(unlearned)).tolist(),
+        "unlearned_median": np.median(unlearned.confidences, axis=0).tolist(),
+        "retrained_median": np.median(retrained.confidences, axis=0).tolist(),
+    }
+    try:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another path") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""`random-mask score`: what it prints, and one clear line for every file it cannot use."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from random_mask import cli
+from random_mask.metrics import competition, intervals
+
+N_MODELS, N_EXAMPLES, N_CLASSES = 8, 5, 3
+
+
+def fleet_arrays(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "logits": rng.normal(size=(N_MODELS, N_EXAMPLES, N_CLASSES)),
+        "labels": np.arange(N_EXAMPLES) % N_CLASSES,
+        "retain_accuracy": rng.uniform(0.9, 1.0, N_MODELS),
+        "test_accuracy": rng.uniform(0.7, 0.8, N_MODELS),
+    }
+
+
+def save(path, **arrays):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return the paths of an unlearned and a retrained fleet."""
+    return [
+        save(tmp_path / f"{name}.npz", **fleet_arrays(i)) for i, name in enumerate(["unlearned", "retrained"])
+    ]
+
+
+@pytest.fixture
+def refusal(capsys):
+    """Return a function that runs the command, expects exit code 1, and returns its one line on stderr."""
+
+    def run(*arguments):
+        assert cli.main(["score", *map(str, arguments), "--replicates", "2"]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        assert captured.err.startswith("random-mask: ")
+        return captured.err
+
+    return run
+
+
+def expected_intervals(replicates):
+    fleets = []
+    for seed in (0, 1):
+        arrays = fleet_arrays(seed)
+        confidences = competition.logit_scaled_confidence(arrays["logits"], arrays["labels"])
+        fleets.append(intervals.Fleet(confidences, arrays["retain_accuracy"], arrays["test_accuracy"]))
+    return intervals.score_intervals(*fleets, seed=3, replicates=replicates)
+
+
+def test_prints_score_interval_and_n(files, capsys):
+    assert cli.main(["score", *files, "--seed", "3", "--replicates", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for line, (name, value) in zip(lines[1:], expected_intervals(5).items(), strict=True):
+        assert line.split()[-3:] == ["N", "=", "8"]
+        assert line.startswith(name.replace("_", " "))
+        assert f"{value.estimate:.4f}  [{value.low:.4f}, {value.high:.4f}]" in line
+
+
+def test_runs_as_a_module(files):
+    command = [sys.executable, "-m", "random_mask.cli", "score", *files, "--replicates", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "forgetting quality" in done.stdout
+    assert done.stderr == ""
+
+
+def test_confidences_and_logits_are_equivalent(files, tmp_path, capsys):
+    cli.main(["score", *files, "--replicates", "3"])
+    from_logits = capsys.readouterr().out
+    paths = []
+    for seed in (0, 1):
+        arrays = fleet_arrays(seed)
+        confidences = competition.logit_scaled_confidence(arrays.pop("logits"), arrays.pop("labels"))
+        paths.append(save(tmp_path / f"confidences{seed}.npz", confidences=confidences, **arrays))
+    assert cli.main(["score", *paths, "--replicates", "3"]) == 0
+    assert capsys.readouterr().out == from_logits
+
+
+def test_without_accuracies_only_forgetting_quality(files, tmp_path, capsys):
+    arrays = fleet_arrays(0)
+    del arrays["test_accuracy"]
+    assert cli.main(["score", save(tmp_path / "bare.npz", **arrays), files[1], "--replicates", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "forgetting quality  0." in out
+    assert "score               not computed" in out
+
+
+def test_per_example_table(files, tmp_path, capsys):
+    table = tmp_path / "examples.csv"
+    assert cli.main(["score", *files, "--per-example", str(table), "--replicates", "2"]) == 0
+    quality = float(capsys.readouterr().out.splitlines()[1].split()[2])
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["example"]) for row in rows] == list(range(N_EXAMPLES))
+    assert np.mean([float(row["points"]) for row in rows]) == pytest.approx(quality, abs=5e-5)
+    points = competition.points([float(row["epsilon"]) for row in rows], N_MODELS)
+    np.testing.assert_array_equal(points, [float(row["points"]) for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"logits": None}, "holds labels, retain_accuracy, test_accuracy; it needs `confidences`"),
+        ({"labels": np.full(N_EXAMPLES, 9)}, "labels[0] is 9"),
+        ({"labels": np.zeros(2, int)}, "labels must be [5]"),
+        ({"logits": np.zeros((N_EXAMPLES, N_CLASSES))}, "logits must be [models, examples, classes]"),
+        ({"logits": np.full((N_MODELS, N_EXAMPLES, N_CLASSES), np.nan)}, "logits[0, 0, 0] is nan"),
+        ({"logits": np.array([[[None, None]]])}, "not a .npz archive of plain arrays"),
+        ({"confidences": np.zeros((1, N_EXAMPLES))}, "confidences must be [models >= 2"),
+        ({"confidences": np.float64(1.0)}, "confidences must be [models >= 2"),
+        ({"retain_accuracy": np.full(N_MODELS, 97.0)}, "retain_accuracy[0] is 97.0, outside [0, 1]"),
+        ({"test_accuracy": np.ones(3)}, "test_accuracy must be [8]"),
+    ],
+)
+@pytest.mark.parametrize("position", [0, 1])
+def test_bad_contents_are_located(files, tmp_path, refusal, change, message, position):
+    arrays = {name: array for name, array in (fleet_arrays(0) | change).items() if array is not None}
+    files[position] = save(tmp_path / "bad.npz", **arrays)
+    line = refusal(*files)
+    assert "bad.npz: " in line
+    assert message in line
+
+
+@pytest.mark.parametrize("contents", [b"", b"not an archive", b"PK\x03\x04 cut short"])
+def test_files_that_are_no_archive(files, tmp_path, refusal, contents):
+    path = tmp_path / "bad.npz"
+    path.write_bytes(contents)
+    assert "bad.npz: not a .npz archive" in refusal(path, files[1])
+
+
+def test_npy_missing_file_and_directory(files, tmp_path, refusal):
+    np.save(tmp_path / "array.npy", np.zeros((4, 4)))
+    assert "array.npy: not a .npz archive" in refusal(tmp_path / "array.npy", files[1])
+    assert "absent.npz: no such file" in refusal(files[0], tmp_path / "absent.npz")
+    assert "cannot be read" in refusal(files[0], tmp_path)
+
+
+def test_truncated_archive(files, tmp_path, refusal):
+    data = (tmp_path / "unlearned.npz").read_bytes()
+    (tmp_path / "bad.npz").write_bytes(data[: len(data) // 2])
+    assert "bad.npz: not a .npz archive" in refusal(tmp_path / "bad.npz", files[1])
+
+
+def test_fleets_that_do_not_match(files, tmp_path, refusal):
+    other = save(tmp_path / "other.npz", confidences=np.random.default_rng(0).normal(size=(N_MODELS, 4)))
+    line = refusal(other, files[1])
+    assert "other.npz holds 4 forget examples" in line
+    assert "retrained.npz 5" in line
+
+
+def test_oracle_without_any_accuracy(files, tmp_path, refusal):
+    dead = save(tmp_path / "dead.npz", **(fleet_arrays(1) | {"test_accuracy": np.zeros(N_MODELS)}))
+    assert "dead.npz: retrained.test_accuracy is 0" in refusal(files[0], dead)
+
+
+def test_table_that_cannot_be_written(files, tmp_path, refusal):
+    assert "cannot be written" in refusal(*files, "--per-example", tmp_path / "absent" / "table.csv")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["score"], ["score", "a", "b", "--replicates", "1"], ["score", "a", "b", "--seed", "x"]]
+)
+def test_bad_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert "usage: random-mask" in capsys.readouterr().err
