@@ -83,7 +83,7 @@ def _score(options: argparse.Namespace) -> None:
     if unlearned.confidences.shape[1] != retrained.confidences.shape[1]:
         raise BadInputError(
             f"{options.unlearned} holds {unlearned.confidences.shape[1]} forget examples but "
-            f"{options.retrained} {retrained.confidences.shape[1]}; give both fleets the same examples, in order"
+            f"{options.retrained} {retrained.confidences.shape[1]}; both need the same examples, in order"
         )
     try:
         result = intervals.score_intervals(
