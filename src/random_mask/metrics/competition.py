@@ -242,8 +242,8 @@ def _best_single_threshold(positive: np.ndarray, negative: np.ndarray) -> float:
     pooled = np.sort(np.concatenate([positive, negative]))
     reached = _grid_points_up_to(pooled)
     below = pooled[:-1][reached[1:] > reached[:-1]]
-    missed = np.searchsorted(positive, below, side="right")
-    accepted = len(negative) - np.searchsorted(negative, below, side="right")
+    missed = positive.searchsorted(below, side="right")
+    accepted = len(negative) - negative.searchsorted(below, side="right")
     epsilon, _ = _epsilon_tables(len(positive), len(negative))
     return epsilon[missed * (len(negative) + 1) + accepted].max(initial=-np.inf)
 
@@ -264,10 +264,10 @@ def _grid_points_up_to(pooled: np.ndarray) -> np.ndarray:
     slack = math.ceil((np.abs(pooled).max() + last - first) * 2.0**-23 / step) + 1
 
     def bisect(point, nearest, start, stop):
-        low = np.clip(nearest - slack, start, stop)
-        high = np.clip(nearest + slack, start, stop)
-        while np.any(low < high):
-            middle = (low + high) // 2
+        low = np.minimum(np.maximum(nearest - slack, start), stop)
+        high = np.minimum(np.maximum(nearest + slack, start), stop)
+        while (low < high).any():
+            middle = (low + high) >> 1
             is_reached = (low < high) & (point(middle) <= pooled)
             low, high = np.where(is_reached, middle + 1, low), np.where(is_reached, high, middle)
         return low - start
@@ -297,11 +297,11 @@ def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray, best: float) ->
     left_first, left_last = right - width - BUFFER, right - width + BUFFER
 
     pooled, narrow_below, wide_below = _cuts(narrow, wide)
-    right_cut = np.searchsorted(pooled, right, side="right")
+    right_cut = pooled.searchsorted(right, side="right")
     # A left threshold beyond the right one selects nothing, like one at the right cut.
-    lowest = np.minimum(np.searchsorted(pooled, left_first), right_cut)
-    highest = np.minimum(np.searchsorted(pooled, left_last), right_cut)
-    passes_wide, passes_narrow = np.diff(wide_below) > 0, np.diff(narrow_below) > 0
+    lowest = np.minimum(pooled.searchsorted(left_first), right_cut)
+    highest = np.minimum(pooled.searchsorted(left_last), right_cut)
+    passes_wide, passes_narrow = wide_below[1:] > wide_below[:-1], narrow_below[1:] > narrow_below[:-1]
     corners = 1 + np.flatnonzero(passes_wide[:-1] & passes_narrow[1:])
     corners = corners[(corners > lowest[0]) & (corners < highest[-1])]
     epsilon, bound = _epsilon_tables(len(narrow), len(wide))
@@ -328,7 +328,7 @@ def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray, best: float) ->
         rows = rows[bounds(rows, rows) > best]
         left = np.linspace(left_first[rows], left_last[rows], LEFT_THRESHOLDS, axis=1)
         rows = rows[:, None]
-        left_cut = np.minimum(np.searchsorted(pooled, left), right_cut[rows])
+        left_cut = np.minimum(pooled.searchsorted(left), right_cut[rows])
         best = max(best, epsilon[outcome(left_cut, rows, rows)].max(initial=-np.inf))
         order = order[n_blocks:]
         n_blocks *= 2
@@ -341,8 +341,8 @@ def _cuts(narrow: np.ndarray, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     Cut i lies just below the i-th confidence; the last one lies above all of them.
     """
     pooled = np.unique(np.concatenate([narrow, wide]))
-    narrow_below = np.append(np.searchsorted(narrow, pooled), len(narrow))
-    wide_below = np.append(np.searchsorted(wide, pooled), len(wide))
+    cuts = np.append(pooled, np.inf)
+    narrow_below, wide_below = narrow.searchsorted(cuts), wide.searchsorted(cuts)
     return pooled, narrow_below, wide_below
 
 

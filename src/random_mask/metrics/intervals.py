@@ -5,11 +5,18 @@ size, drawn from the populations that these came from. It is not the score of in
 metric depends on N (its number of buckets does, and epsilon is a maximum over attacks), so N belongs
 beside each score.
 
-Models are shared by all examples and examples by all models, so both must be resampled. How, and how well the
-intervals cover, is in `docs/metric.md`; `benchmarks/interval_coverage.py` repeats the simulation.
+Models are shared by all examples and examples by all models. An interval is estimate +- t x standard error,
+whose square sums two variances: that of the examples' points, divided by the number of examples, and the
+covariance that shared models bring, from random halves of the fleets. Halves are drawn without replacement:
+models drawn twice tie, which raises epsilon, so that an ordinary bootstrap of models is centred on a score
+about a quarter too low. `benchmarks/interval_coverage.py` measures how well the intervals cover; its results
+are in `docs/metric.md`.
 """
 
+import math
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -75,60 +82,69 @@ def score(unlearned: Fleet, retrained: Fleet) -> float:
     RA and TA are the mean retain and test accuracies of the fleets; their ratios are not capped at 1.
 
     Raises:
-        ValueError: If the fleets hold different numbers of examples, or a mean accuracy of `retrained` is 0.
+        ValueError: If the fleets hold different numbers of examples, or an accuracy of `retrained` is 0 on
+            average.
     """
-    return float(_earned(unlearned, retrained)["score"].mean())
+    return float(_contributions(unlearned, retrained)["score"].mean())
 
 
 def score_intervals(
-    unlearned: Fleet, retrained: Fleet, *, seed: int, replicates: int = 200
+    unlearned: Fleet, retrained: Fleet, *, seed: int, replicates: int = 200, workers: int = 1
 ) -> dict[str, Interval]:
     """Return the 95 % intervals of "forgetting_quality" and "score", by name.
 
     Args:
         unlearned: The fleet to judge.
         retrained: The oracle fleet.
-        seed: Of the resampling; equal seeds give equal intervals.
+        seed: Of the resampling; equal seeds give equal intervals, whatever `workers` is.
         replicates: How many half-samples of the models to draw, at least 2.
+        workers: How many processes share them.
+
+    Raises:
+        ValueError: On fewer than 4 models in a fleet, fewer than 2 examples, and as `score` does.
     """
-    return _intervals(lambda u, r: _earned(u[0], r), [unlearned], retrained, seed, replicates)
+    return _intervals(_contributions, [unlearned, retrained], seed, replicates, workers)
 
 
 def paired_difference(
-    a: Fleet, b: Fleet, retrained: Fleet, *, seed: int, replicates: int = 200
+    a: Fleet, b: Fleet, retrained: Fleet, *, seed: int, replicates: int = 200, workers: int = 1
 ) -> dict[str, Interval]:
     """Return the 95 % intervals of a's "forgetting_quality" and "score" minus b's, by name.
 
     Both are judged against the same oracle models on the same examples, in every replicate, so that what the
-    two share cancels. The arguments are those of `score_intervals`.
+    two share cancels; a beats b where low > 0. Arguments and errors are those of `score_intervals`.
     """
-
-    def difference(unlearned: list[Fleet], oracle: Fleet) -> dict[str, np.ndarray]:
-        first, second = (_earned(fleet, oracle) for fleet in unlearned)
-        return {name: first[name] - second[name] for name in first}
-
-    return _intervals(difference, [a, b], retrained, seed, replicates, lowest=-np.inf)
+    return _intervals(_difference, [a, b, retrained], seed, replicates, workers)
 
 
 def scores_by_n(
-    unlearned: Fleet, retrained: Fleet, *, seed: int, replicates: int = 200
+    unlearned: Fleet, retrained: Fleet, *, seed: int, replicates: int = 200, workers: int = 1
 ) -> list[tuple[int, Interval]]:
-    """Return (n, interval of the score) for n = 8, 16, ... models, from one pair of larger fleets."""
-    largest = min(len(unlearned), len(retrained))
-    rows, n = [], 8
-    while n <= largest:
-        rng = np.random.default_rng([seed, n])
-        u, r = (fleet.take(rng.permutation(len(fleet))[:n]) for fleet in (unlearned, retrained))
-        rows.append((n, score_intervals(u, r, seed=seed, replicates=replicates)["score"]))
+    """Return (n, the score expected of fleets of n models) for n = 8, 16, ... up to the size of the fleets.
+
+    For n below that size the estimate is a mean over `replicates` random subsets of n models of each fleet.
+    Arguments and errors are those of `score_intervals`.
+    """
+    fleets = [unlearned, retrained]
+    largest = min(map(len, fleets))
+    rows = []
+    n = 8
+    while n < largest:
+        subsets = _replicates(_contributions, fleets, [n, n], seed, replicates, workers)["score"]
+        # A mean over all subsets is as good as a mean over largest / n separate fleets.
+        shared = _shared_variance(subsets, n, largest) * n / largest
+        rows.append((n, _interval(subsets.mean(axis=0), shared, largest, 0.0, np.inf)))
         n *= 2
+    if n == largest:
+        rows.append((n, _intervals(_contributions, fleets, seed, replicates, workers)["score"]))
     return rows
 
 
-def _earned(unlearned: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
-    """Return what each example contributes to the mean that is the forgetting quality, or the score."""
+def _contributions(unlearned: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
+    """Return [examples]: what each example adds to the mean that is the forgetting quality, or the score."""
     for name in ("retain_accuracy", "test_accuracy"):
         if not getattr(retrained, name).any():
-            raise ValueError(f"retrained.{name} is 0 for every model: the score's ratio is undefined")
+            raise ValueError(f"retrained.{name} is 0 for every model, and the score divides by it")
     epsilons = competition.epsilons(unlearned.confidences, retrained.confidences)
     points = competition.points(epsilons, len(unlearned))
     ratio = unlearned.retain_accuracy.mean() / retrained.retain_accuracy.mean()
@@ -136,29 +152,74 @@ def _earned(unlearned: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
     return {"forgetting_quality": points, "score": points * ratio}
 
 
-def _intervals(earned, unlearned, retrained, seed, replicates, lowest=0.0) -> dict[str, Interval]:
-    """Return the intervals of the means of what `earned(unlearned fleets, retrained)` returns, by name."""
-    if replicates < 2:
-        raise ValueError(f"replicates must be at least 2, not {replicates}")
-    rng = np.random.default_rng(seed)
-    observed = earned(unlearned, retrained)
-    halves = []
-    for _ in range(replicates):
-        *fleets, oracle = (
-            fleet.take(rng.permutation(len(fleet))[: max(2, len(fleet) // 2)])
-            for fleet in [*unlearned, retrained]
-        )
-        halves.append(earned(fleets, oracle))
+def _difference(a: Fleet, b: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
+    of_a, of_b = _contributions(a, retrained), _contributions(b, retrained)
+    return {name: of_a[name] - of_b[name] for name in of_a}
+
+
+def _intervals(contributions, fleets, seed, replicates, workers) -> dict[str, Interval]:
+    """Return the intervals of the means of what `contributions(*fleets)` returns, by name."""
+    n_models = min(map(len, fleets))
+    if n_models < 4:
+        raise ValueError(f"an interval needs at least 4 models in each fleet, not {n_models}")
+    if fleets[0].confidences.shape[1] < 2:
+        raise ValueError("an interval needs at least 2 examples, not 1")
+    observed = contributions(*fleets)
+    sizes = [len(fleet) // 2 for fleet in fleets]
+    halves = _replicates(contributions, fleets, sizes, seed, replicates, workers)
+    limits = {"forgetting_quality": (0.0, 1.0), "score": (0.0, np.inf)}
+    if contributions is _difference:
+        limits = dict.fromkeys(limits, (-np.inf, np.inf))
     return {
-        name: _interval(values, np.array([half[name] for half in halves]), lowest)
+        # The score of half a fleet varies about as much as, and not less than, that of the whole.
+        name: _interval(
+            values, _shared_variance(halves[name], n_models // 2, n_models), n_models, *limits[name]
+        )
         for name, values in observed.items()
     }
 
 
-def _interval(values: np.ndarray, halves: np.ndarray, lowest: float) -> Interval:
-    n = len(values)
-    examples = values.var(ddof=1) / n if n > 1 else 0.0
-    models = halves.mean(axis=1).var(ddof=1)
+def _replicates(contributions, fleets, sizes, seed, replicates, workers) -> dict[str, np.ndarray]:
+    """Return [replicates, examples] by name: `contributions` of random subsets of the fleets' models."""
+    if replicates < 2:
+        raise ValueError(f"replicates must be at least 2, not {replicates}")
+    one = partial(_replicate, contributions, fleets, sizes, seed)
+    if workers == 1:
+        results = [one(index) for index in range(replicates)]
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            results = list(pool.map(one, range(replicates), chunksize=math.ceil(replicates / workers)))
+    return {name: np.array([result[name] for result in results]) for name in results[0]}
+
+
+def _replicate(contributions, fleets, sizes, seed, index) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng([seed, index])  # of its own, so that any process may take it
+    return contributions(
+        *(
+            fleet.take(rng.choice(len(fleet), size, replace=False))
+            for fleet, size in zip(fleets, sizes, strict=True)
+        )
+    )
+
+
+def _shared_variance(replicates: np.ndarray, n: int, n_models: int) -> float:
+    """Return the variance, over independent fleets of n models, of the mean over examples: the shared part.
+
+    It is the part made of covariances between examples, which arise because examples share their models; the
+    variances of single examples already show in the spread over examples. Subsets of n out of `n_models`
+    models overlap, so their scores, [replicates, examples], vary less than those of independent fleets.
+    """
+    total = replicates.mean(axis=1).var(ddof=1)
+    own = replicates.var(axis=0, ddof=1).sum() / replicates.shape[1] ** 2
+    return max(0.0, float(total - own)) / (1 - n / n_models)
+
+
+def _interval(
+    values: np.ndarray, shared_variance: float, n_models: int, lowest: float, highest: float
+) -> Interval:
+    """Return the interval of the mean of `values` [examples], clipped to what is possible."""
     estimate = float(values.mean())
-    margin = float(stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(examples + models))
-    return Interval(estimate, max(lowest, estimate - margin), estimate + margin)
+    own_variance = float(values.var(ddof=1)) / len(values)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, min(n_models, len(values)) - 1))
+    margin = quantile * math.sqrt(own_variance + shared_variance)
+    return Interval(estimate, max(lowest, estimate - margin), min(highest, estimate + margin))
