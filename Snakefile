@@ -1,0 +1,36 @@
+# Random masking as machine unlearning: from data to paper.
+# What is studied is in config/, how it is run in profiles/, the science in src/random_mask/.
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+# The code that runs is that of this checkout, whatever else is installed.
+SOURCE = Path(workflow.basedir) / "src"
+sys.path.insert(0, str(SOURCE))
+shell.prefix(
+    f"export PATH='{Path(sys.executable).parent}':\"$PATH\" PYTHONPATH='{SOURCE}' OMP_NUM_THREADS=1; "
+)
+
+# `--configfile` replaces the default experiment; the two are not merged.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/digits.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/unlearn.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """The paper, and the tables behind it."""
+    default_target: True
+    input:
+        plan.path("paper.pdf"),
+        plan.path("scores.csv"),

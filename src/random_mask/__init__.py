@@ -1,0 +1,1 @@
+"""Random masking as machine unlearning: the method, the metric, and the stages of the study."""

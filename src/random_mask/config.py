@@ -1,0 +1,292 @@
+"""The configuration of an experiment: what is studied, checked before anything runs.
+
+A configuration is one YAML file under `config/`. These classes are its schema; the JSON schema in
+`workflow/schemas/` is generated from them. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from random_mask.errors import InputError
+
+__all__ = ["Experiment", "Method", "Recipe", "load", "validate"]
+
+DATASET_SIZES = {"digits": 1797}
+"""Number of images of the data sets whose size is known before they are read."""
+
+RESERVED = ("original", "retrain", "oracle")
+"""Names of fleets that no method may take."""
+
+STUDIED = ("finetune", "random_mask", "random_mask_described")
+"""Methods that the paper speaks of; every experiment has them."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+# YAML reads 1e-3 as a string; a number in any notation is welcome.
+Number = Annotated[float, Field(strict=False)]
+
+
+class RandomForget(_Section):
+    """A forget set drawn at random from the training images."""
+
+    kind: Literal["random"] = "random"
+    """How the forget set is chosen."""
+    size: Annotated[int, Field(ge=1)]
+    """Number of training images to forget; the remaining ones are the retain set."""
+
+
+class Data(_Section):
+    """The data set and how it is split. The splits are disjoint and drawn from the seed."""
+
+    name: Literal["digits"]
+    """The data set: `digits`, the 1,797 handwritten digits of scikit-learn, resized to 32x32 RGB."""
+    train: Annotated[int, Field(ge=2)]
+    """Number of training images, the forget set included."""
+    validation: Annotated[int, Field(ge=1)]
+    """Number of validation images. No model is trained on them."""
+    test: Annotated[int, Field(ge=1)]
+    """Number of test images."""
+    forget: RandomForget
+    """Which training images are to be forgotten."""
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Data:
+        if self.forget.size >= self.train:
+            raise ValueError(
+                f"forget.size: {self.forget.size} images to forget, but train has {self.train}; "
+                "at least two must remain to be retained"
+            )
+        wanted = self.train + self.validation + self.test
+        available = DATASET_SIZES[self.name]
+        if wanted > available:
+            raise ValueError(
+                f"train + validation + test: {wanted} images, but {self.name} has {available}; lower one"
+            )
+        return self
+
+
+class Recipe(_Section):
+    """How weights are fitted to images."""
+
+    objective: Literal["cross_entropy"] = "cross_entropy"
+    """The loss that is minimised on the retain set."""
+    epochs: Annotated[int, Field(ge=1)]
+    """Passes over the training images."""
+    batch: Annotated[int, Field(ge=2)]
+    """Images a step; the last batch of an epoch may be smaller."""
+    optimizer: Literal["adam", "sgd"]
+    """`adam` (betas 0.9 and 0.999) or `sgd` (with momentum)."""
+    learning_rate: Annotated[Number, Field(gt=0)]
+    """Learning rate of the first step."""
+    final_learning_rate: Annotated[Number, Field(ge=0)] = 0.0
+    """Learning rate that the cosine schedule reaches after the last step."""
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    """Momentum of `sgd`; `adam` does not use it."""
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
+    """L2 penalty, added to the gradient by the optimiser."""
+
+
+class NoPerturbation(_Section):
+    """The original weights are left as they are."""
+
+    name: Literal["none"]
+    """The perturbation."""
+
+
+class RandomMask(_Section):
+    """Every weight is set to zero with the same probability, once; it may regrow."""
+
+    name: Literal["random_mask"]
+    """The perturbation."""
+    ratio: Annotated[Number, Field(ge=0, le=1)]
+    """Probability that a weight is set to zero."""
+    spare: Literal["published", "described"]
+    """What is not masked: `published`, parameters whose name contains `bn` (the shortcut batch norms are
+    masked, as in the published code), or `described`, every parameter of a batch norm."""
+
+
+class Method(_Section):
+    """An unlearning method: perturb the original weights, then fine-tune them."""
+
+    perturb: Annotated[NoPerturbation | RandomMask, Field(discriminator="name")]
+    """What is done to the original weights."""
+    finetune: Recipe
+    """How the perturbed weights are repaired on the retain set."""
+
+
+class RatioSweep(_Section):
+    """One more fleet for each mask ratio, for the figure of the score against the ratio."""
+
+    method: str
+    """The random-mask method that is varied."""
+    ratios: list[Annotated[Number, Field(ge=0, le=1)]]
+    """Mask ratios. 0 is the same repair without a mask; the ratio of the method itself is not listed."""
+
+
+class Shards(_Section):
+    """How many models one job trains. Results do not depend on it."""
+
+    retrain: Annotated[int, Field(ge=1)] = 2
+    """Retrained models a job."""
+    unlearn: Annotated[int, Field(ge=1)] = 4
+    """Unlearned models a job."""
+
+
+class Experiment(_Section):
+    """What to study."""
+
+    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    """Name of the experiment: its results are in `results/<experiment>/`."""
+    seed: Annotated[int, Field(ge=0)]
+    """The root of all randomness: splits, initial weights, data orders and masks follow from it."""
+    data: Data
+    """The data set and its splits."""
+    originals: Annotated[int, Field(ge=1)] = 1
+    """Number of original models; each is unlearned by every method."""
+    models: Annotated[int, Field(ge=2)]
+    """Number N of models a fleet; the resolution of the metric grows with it."""
+    replicates: Annotated[int, Field(ge=100)] = 1000
+    """Bootstrap replicates behind every interval."""
+    training: Recipe
+    """How the original model (on all training images) and the retrained models (without the forget set)
+    are trained."""
+    methods: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")], Method]
+    """The unlearning methods, by name."""
+    ratio_sweep: RatioSweep | None = None
+    """Mask ratios to compare."""
+    shards: Shards = Shards()
+    """How the work is cut into jobs."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Experiment:
+        for name in self.methods:
+            if name in RESERVED:
+                raise ValueError(f"methods.{name}: this name is reserved; choose another")
+        for name in STUDIED:
+            if name not in self.methods:
+                raise ValueError(f"methods.{name}: missing; the paper compares {', '.join(STUDIED)}")
+        if self.ratio_sweep:
+            base = self.methods.get(self.ratio_sweep.method)
+            if base is None or base.perturb.name != "random_mask":
+                raise ValueError(
+                    f"ratio_sweep.method: unknown method {self.ratio_sweep.method!r}; "
+                    "name one of `methods` that perturbs by random_mask"
+                )
+        self._check_last_batches()
+        return self
+
+    def _check_last_batches(self) -> None:
+        retain = self.data.train - self.data.forget.size
+        uses = [("training.batch", self.data.train, self.training), ("training.batch", retain, self.training)]
+        uses += [(f"methods.{name}.finetune.batch", retain, m.finetune) for name, m in self.methods.items()]
+        for key, images, recipe in uses:
+            if images % recipe.batch == 1:
+                raise ValueError(
+                    f"{key}: {images} images in batches of {recipe.batch} leave a last batch of one image, "
+                    "on which batch norm is undefined; change it by one"
+                )
+
+    def all_methods(self) -> dict[str, Method]:
+        """Return the methods by name, those of the ratio sweep included."""
+        return {**self.methods, **{name: method for name, method in self._swept() if method is not None}}
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the pairs of methods whose difference the paper speaks of."""
+        pairs = [
+            ("random_mask", "finetune"),
+            ("random_mask_described", "random_mask"),
+            ("random_mask", "retrain"),
+            ("finetune", "retrain"),
+        ]
+        unmasked = self.ratio_series().get(0.0)
+        return [*pairs, ("random_mask", unmasked)] if unmasked else pairs
+
+    def ratio_series(self) -> dict[float, str]:
+        """Return the fleet that stands for each mask ratio of the sweep: {ratio: method name}, sorted."""
+        if self.ratio_sweep is None:
+            return {}
+        base = self.methods[self.ratio_sweep.method]
+        series = dict(zip(self.ratio_sweep.ratios, dict(self._swept()), strict=True))
+        return dict(sorted({**series, base.perturb.ratio: self.ratio_sweep.method}.items()))
+
+    def _swept(self) -> list[tuple[str, Method | None]]:
+        if self.ratio_sweep is None:
+            return []
+        base = self.methods[self.ratio_sweep.method]
+        return [
+            (
+                f"{self.ratio_sweep.method}_ratio_{ratio:g}",
+                base.model_copy(update={"perturb": base.perturb.model_copy(update={"ratio": ratio})}),
+            )
+            for ratio in self.ratio_sweep.ratios
+        ]
+
+
+def load(path: Path | str) -> Experiment:
+    """Read and check a configuration file.
+
+    Raises:
+        InputError: in one line, which names the file, the key and the remedy.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such configuration file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return validate(content, source=str(path))
+
+
+def validate(content: Any, *, source: str = "config") -> Experiment:
+    """Check a configuration that has been read already.
+
+    Args:
+        content: the content of a configuration file.
+        source: the name of that file, for messages.
+
+    Raises:
+        InputError: in one line for each mistake, which names the file, the key and the remedy.
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{source}: a configuration is a mapping of keys to values")
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{source}: {_explain(e)}" for e in error.errors())) from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    # Names of union members are part of pydantic's location, but not of the file.
+    tags = ("random_mask", "none", "[key]")
+    parts = [
+        str(p)
+        for at, p in enumerate(error["loc"])
+        if p not in tags or error["loc"][0] != "methods" or at == 1
+    ]
+    key = ".".join(parts)
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key; remove it or correct its name"
+        case "missing":
+            return f"{key}: missing"
+        case "value_error":
+            return f"{key}{'.' if key else ''}{error['ctx']['error']}"
+        case "union_tag_invalid":
+            return f"{key}.name: unknown {error['ctx']['tag']!r}; known are {error['ctx']['expected_tags']}"
+        case _:
+            message = error["msg"][0].lower() + error["msg"][1:]
+            return f"{key}: {message}, not {error['input']!r}"
+
+
+def json_schema() -> str:
+    """Return the JSON schema of a configuration file, as text."""
+    return json.dumps(Experiment.model_json_schema(), indent=2) + "\n"

@@ -1,0 +1,107 @@
+"""Which files an experiment consists of. Every path of the workflow is made here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from random_mask.config import Experiment
+
+__all__ = ["Plan", "paper_sources", "shards"]
+
+FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training")
+TABLES = ("scores", "masks", "cost", "config")
+
+
+def shards(models: int, size: int) -> list[tuple[int, int]]:
+    """Cut `models` models into jobs of at most `size`: the first and the last model of each."""
+    return [(first, min(first + size, models) - 1) for first in range(0, models, size)]
+
+
+def paper_sources(folder: str = "paper") -> list[str]:
+    """Return the sources of the paper, sorted."""
+    suffixes = (".tex", ".sty", ".bib", ".bst")
+    return sorted(str(path) for path in Path(folder).rglob("*") if path.suffix in suffixes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files of one experiment, relative to the root of the repository."""
+
+    experiment: Experiment
+
+    @property
+    def results(self) -> str:
+        """The folder of all results."""
+        return f"results/{self.experiment.experiment}"
+
+    def path(self, name: str) -> str:
+        """Return the path of a file in the folder of results."""
+        return f"{self.results}/{name}"
+
+    def fleet(self, role: str, suffix: str = "npz") -> list[str]:
+        """Return the shards of a fleet.
+
+        Args:
+            role: `oracle`, `retrain`, `original/<number>` or `<method>/original-<number>`.
+            suffix: `npz`, the logits, or `json`, the cost.
+        """
+        if role.startswith("original/"):
+            return [self.path(f"fleets/{role}/models.{suffix}")]
+        return [self.path(f"fleets/{role}/models-{span}.{suffix}") for span in self._spans(role)]
+
+    def all_fleets(self, suffix: str) -> list[str]:
+        """Return the shards of all fleets."""
+        roles = ["oracle", *(self.role(method, number) for method, number in self.rows)]
+        return [path for role in dict.fromkeys(roles) for path in self.fleet(role, suffix)]
+
+    def mask_tables(self) -> list[str]:
+        """Return the counts of masked weights of the methods that the paper describes."""
+        return [
+            path.replace("/fleets/", "/masks/")
+            for name, method in self.experiment.methods.items()
+            if method.perturb.name == "random_mask"
+            for number in range(self.experiment.originals)
+            for path in self.fleet(self.role(name, number), "csv")
+        ]
+
+    def _spans(self, role: str) -> list[str]:
+        n, size = self.experiment.models, self.experiment.shards
+        per_job = size.retrain if role in ("oracle", "retrain") else size.unlearn
+        return [f"{first:04d}-{last:04d}" for first, last in shards(n, per_job)]
+
+    def role(self, method: str, original: int | str) -> str:
+        """Return the fleet that stands for a method (a row of the scores) applied to an original model."""
+        return {"original": f"original/{original}", "retrain": "retrain"}.get(
+            method, f"{method}/original-{original}"
+        )
+
+    @property
+    def rows(self) -> list[tuple[str, int]]:
+        """The rows of the scores: (method, original model)."""
+        methods = ["original", *self.experiment.all_methods(), "retrain"]
+        return [(method, number) for number in range(self.experiment.originals) for method in methods]
+
+    def evaluations(self, suffix: str = "json") -> list[str]:
+        """Return the evaluation of every row: `json`, its scores, or `npz`, its confidences."""
+        return [self.path(f"evaluation/{m}/original-{number}.{suffix}") for m, number in self.rows]
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures of the paper that are drawn from data."""
+        return [self.path(f"figures/{name}.pdf") for name in FIGURES]
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables of the paper."""
+        return [self.path(f"tables/{name}.tex") for name in TABLES]
+
+    def settings(self, **values: Any) -> str:
+        """Return what a stage depends on as one JSON string, which Snakemake compares as a whole."""
+        return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

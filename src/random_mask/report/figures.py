@@ -1,0 +1,242 @@
+"""The figures of the paper. Each function draws one from tables and arrays, and reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("agg")
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from scipy.stats import t
+
+from random_mask.files import replacing
+from random_mask.report.names import colour, label
+
+__all__ = ["confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
+
+WIDTH = 5.5
+"""Width of the text of the paper, in inches: figures are drawn at the size at which they are read."""
+
+sns.set_theme(
+    style="ticks",
+    rc={
+        "font.size": 8,
+        "axes.labelsize": 8,
+        "axes.titlesize": 8,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "legend.fontsize": 8,
+        "legend.frameon": False,
+        "axes.linewidth": 0.6,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "lines.linewidth": 1.2,
+        "figure.constrained_layout.use": True,
+        "pdf.fonttype": 42,
+        "svg.hashsalt": "random-mask",
+    },
+)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PDF; the same figure gives the same bytes."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    plt.close(figure)
+
+
+def scores(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
+    """Draw the score of each method with its interval, between the floor and the ceiling.
+
+    Args:
+        table: `scores.csv`.
+        methods: unlearning methods, in the order of the rows.
+    """
+    rows = ["original", *methods, "retrain"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 0.5 + 0.28 * len(rows)), sharey=True)
+    panels = [(left, "score", "score"), (right, "forgetting_quality", "forgetting quality")]
+    for axes, column, title in panels:
+        _bounds(axes, table, column, vertical=True)
+        for place, method in enumerate(rows):
+            chosen = table[table["method"] == method].sort_values("original")
+            offsets = np.linspace(-0.2, 0.2, len(chosen)) if len(chosen) > 1 else [0.0]
+            for (_, row), offset in zip(chosen.iterrows(), offsets, strict=True):
+                axes.errorbar(
+                    row[column],
+                    place + offset,
+                    xerr=_error(row, column),
+                    fmt="o",
+                    ms=4,
+                    capsize=2,
+                    color=colour(method, list(methods)),
+                )
+        axes.set(xlabel=title, xlim=(-0.008, None))
+    left.set_yticks(range(len(rows)), [label(method) for method in rows])
+    left.invert_yaxis()
+    sns.despine(figure)
+    return figure
+
+
+def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
+    """Draw forgetting quality and score, and the accuracies, against the mask ratio.
+
+    Args:
+        table: `scores.csv`.
+        ratios: the method that stands for each ratio, ascending.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.1))
+    rows = pd.concat(
+        [table[table["method"] == method].assign(ratio=ratio) for ratio, method in ratios.items()]
+    )
+    styles = {
+        "forgetting_quality": ("forgetting quality", "s", "--", sns.color_palette("colorblind")[2]),
+        "score": ("score", "o", "-", colour("random_mask", [])),
+    }
+    for (column, (name, marker, line, paint)), shift in zip(styles.items(), (-0.004, 0.004), strict=True):
+        means = rows.groupby("ratio")[[column, f"{column}_low", f"{column}_high"]].mean()
+        left.errorbar(
+            means.index + shift,
+            means[column],
+            yerr=[means[column] - means[f"{column}_low"], means[f"{column}_high"] - means[column]],
+            marker=marker,
+            ms=4,
+            ls=line,
+            capsize=2,
+            color=paint,
+            label=name,
+        )
+    _bounds(left, table, "score", vertical=False)
+    left.set(xlabel="mask ratio", ylabel="score, forgetting quality", ylim=(-0.008, None))
+    left.legend(loc="lower left")
+    parts = {"retain": ("-", "o"), "forget": ("--", "s"), "test": (":", "^")}
+    for (part, (line, marker)), paint in zip(
+        parts.items(), sns.color_palette("colorblind")[3:6], strict=True
+    ):
+        means = rows.groupby("ratio")[f"{part}_accuracy"].mean()
+        right.plot(means.index, means, ls=line, marker=marker, ms=4, color=paint, label=part)
+    right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
+    right.legend(loc="lower left")
+    sns.despine(figure)
+    return figure
+
+
+def confidences(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str]) -> Figure:
+    """Draw the confidences of six forget examples under the models of each fleet.
+
+    The examples are those at six evenly spaced ranks of the oracle's median confidence: no hand-picked ones.
+
+    Args:
+        fleets: arrays of each method's evaluation.
+        methods: unlearning methods.
+    """
+    rows = ["oracle", *methods]
+    oracle = fleets["retrain"]["oracle_confidences"]
+    ranked = np.argsort(np.median(oracle, axis=0), kind="stable")
+    chosen = ranked[np.linspace(0, len(ranked) - 1, 6).round().astype(int)]
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 1.0 + 0.45 * len(rows)), sharey=True)
+    spread = np.random.default_rng(0).uniform(
+        -0.22, 0.22, size=max(len(f["confidences"]) for f in fleets.values())
+    )
+    for axes, example in zip(grid.flat, chosen, strict=True):
+        for place, method in enumerate(rows):
+            values = (oracle if method == "oracle" else fleets[method]["confidences"])[:, example]
+            paint = colour(method, list(methods))
+            axes.plot(
+                values,
+                place + spread[: len(values)],
+                "o",
+                ms=2.5,
+                mew=0,
+                alpha=_alpha(len(values)),
+                color=paint,
+            )
+            axes.plot([np.median(values)] * 2, [place - 0.34, place + 0.34], lw=1.6, color=paint)
+        axes.axvline(0, color="0.8", lw=0.6, zorder=0)
+        axes.set_title(
+            f"image {fleets['retrain']['image'][example]}, class {fleets['retrain']['label'][example]}"
+        )
+    for axes in grid[:, 0]:
+        axes.set_yticks(range(len(rows)), [label(method) for method in rows])
+    grid[0, 0].invert_yaxis()
+    figure.supxlabel("logit-scaled confidence", fontsize=8)
+    sns.despine(figure)
+    return figure
+
+
+def epsilons(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str]) -> Figure:
+    """Draw how the epsilons of the forget examples fall into the buckets of the metric.
+
+    Args:
+        fleets: arrays of each method's evaluation.
+        methods: unlearning methods.
+    """
+    rows = [*methods, "retrain"]
+    models = len(fleets["retrain"]["confidences"])
+    # The buckets of the metric, and one bin for all that lies beyond and earns nothing.
+    beyond = float(np.ceil(np.log(models - 1))) if models > 2 else 0.5
+    edges = np.arange(0, beyond + 1.0, 0.5)
+    figure, grid = plt.subplots(1, len(rows), figsize=(WIDTH, 1.7), sharey=True, squeeze=False)
+    for axes, method in zip(grid.flat, rows, strict=True):
+        values = np.minimum(fleets[method]["epsilons"], beyond + 0.25)
+        counts, _ = np.histogram(values, edges)
+        paint = colour(method, list(methods))
+        axes.bar(edges[:-1], counts / len(values), width=0.5, align="edge", color=paint, ec="white", lw=0.5)
+        axes.axvline(beyond, color="0.4", lw=0.8, ls=":")
+        axes.set(xlabel=r"$\varepsilon$", xticks=np.arange(0, beyond + 0.1))
+        axes.set_title(label(method).replace(", ", ",\n"))
+    grid[0, 0].set_ylabel("share of forget examples")
+    sns.despine(figure)
+    return figure
+
+
+def training(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str]) -> Figure:
+    """Draw loss and accuracy on the training images by epoch: mean of the models and its 95 % interval.
+
+    Args:
+        fleets: arrays of each method's evaluation.
+        methods: unlearning methods.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.1))
+    markers = dict(zip(["retrain", *methods], "osD^vP*X<>", strict=False))
+    for axes, quantity in zip(panels, ("loss", "accuracy"), strict=True):
+        for method in ["retrain", *methods]:
+            curves = fleets[method][f"history_{quantity}"]
+            epochs = np.arange(1, curves.shape[1] + 1)
+            mean, n = curves.mean(axis=0), len(curves)
+            half = t.ppf(0.975, n - 1) * curves.std(axis=0, ddof=1) / np.sqrt(n)
+            axes.errorbar(
+                epochs, mean, yerr=half, marker=markers.get(method, "o"), ms=3, capsize=1.5,
+                color=colour(method, list(methods)), label=label(method),
+            )  # fmt: skip
+        axes.set(xlabel="epoch", ylabel=f"training {quantity}")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    panels[0].set_yscale("log")
+    panels[1].legend(loc="lower right")
+    sns.despine(figure)
+    return figure
+
+
+def _error(row: pd.Series, column: str) -> list[list[float]]:
+    return [[row[column] - row[f"{column}_low"]], [row[f"{column}_high"] - row[column]]]
+
+
+def _alpha(models: int) -> float:
+    return 0.8 if models <= 32 else 0.3
+
+
+def _bounds(axes: plt.Axes, table: pd.DataFrame, column: str, *, vertical: bool) -> None:
+    """Draw the ceiling, retrain against retrain with its interval, and the floor, which is 0."""
+    ceiling = table[table["method"] == "retrain"][[column, f"{column}_low", f"{column}_high"]].mean()
+    line, span = (axes.axvline, axes.axvspan) if vertical else (axes.axhline, axes.axhspan)
+    span(ceiling[f"{column}_low"], ceiling[f"{column}_high"], color="0.92", lw=0, zorder=0)
+    line(ceiling[column], color="0.35", lw=0.8, ls="--", zorder=1)
+    line(0, color="0.35", lw=0.8, ls=":", zorder=1)

@@ -1,0 +1,180 @@
+r"""The numbers of the paper: a flat mapping of keys to text, which LaTeX reads as `\result{key}`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from random_mask.config import Experiment
+from random_mask.metrics.competition import points
+from random_mask.report.names import label
+
+__all__ = ["as_tex", "collect", "escape"]
+
+_SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def escape(text: str) -> str:
+    """Return text in which LaTeX sees no commands."""
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def as_tex(numbers: Mapping[str, str]) -> str:
+    r"""Return the definitions of all `\result` keys."""
+    lines = ["% Made by the workflow; do not edit."]
+    return "\n".join([*lines, *(f"\\newresult{{{key}}}{{{value}}}" for key, value in numbers.items())]) + "\n"
+
+
+def collect(
+    experiment: Experiment,
+    scores: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    masks: Mapping[str, pd.DataFrame],
+    seconds: Mapping[str, Sequence[float]],
+    model: Mapping[str, int],
+    machine: Mapping[str, str | int],
+) -> dict[str, str]:
+    """Return every number and word that the paper takes from the run.
+
+    Args:
+        experiment: the configuration.
+        scores: `scores.csv`.
+        comparisons: `comparisons.csv`.
+        masks: for each random-mask method, the counts of masked weights.
+        seconds: for each fleet, the seconds of each of its models.
+        model: `weights` and `live_weights` of the network, and `classes`.
+        machine: what computed the run.
+    """
+    numbers = {"experiment": escape(experiment.experiment)}
+    numbers |= {f"config/{key}": text for key, text in _leaves(experiment.model_dump(mode="json"))}
+    numbers |= _derived(experiment, model)
+    numbers |= _scores(scores)
+    numbers |= _comparisons(comparisons)
+    for method, counts in masks.items():
+        numbers |= _masks(method, counts)
+    numbers |= _sweep(experiment, scores)
+    numbers["cost/models"] = str(sum(len(spent) for spent in seconds.values()))
+    numbers["cost/core_hours"] = f"{sum(map(sum, seconds.values())) / 3600:.2f}"
+    return numbers | {f"machine/{key}": escape(str(value)) for key, value in machine.items()}
+
+
+def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{prefix}{key}/")]
+    if isinstance(value, list):
+        return [(prefix.rstrip("/"), ", ".join(plain(item) for item in value))]
+    leaves = [(prefix.rstrip("/"), plain(value))]
+    if prefix.endswith("/ratio/"):
+        leaves.append((f"{prefix.rstrip('/')}_percent", f"{100 * value:g}"))
+    return leaves
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, float) and value and abs(value) < 1e-3:
+        mantissa, exponent = f"{value:e}".split("e")
+        return rf"\ensuremath{{{float(mantissa):g}\times 10^{{{int(exponent)}}}}}"
+    return f"{value:,}".replace(",", r"\,") if isinstance(value, int) and value >= 10_000 else _text(value)
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else escape(str(value))
+
+
+def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]:
+    lowest = float(points([math.log(experiment.models)], experiment.models)[0])
+    buckets = 0
+    while buckets < 64 and float(points([0.5 * buckets], experiment.models)[0]) > 0:
+        lowest = float(points([0.5 * buckets], experiment.models)[0])
+        buckets += 1
+    repair = experiment.methods["random_mask"].finetune
+    dead = 1 - model["live_weights"] / model["weights"]
+    return {
+        "data/name": escape(experiment.data.name),
+        "data/retain": str(experiment.data.train - experiment.data.forget.size),
+        "data/classes": str(model["classes"]),
+        "budget/share": f"{100 * repair.epochs / experiment.training.epochs:.0f}",
+        "metric/buckets": str(buckets),
+        "metric/lowest_points": rf"\ensuremath{{2^{{{round(math.log2(lowest))}}}}}" if buckets else "0",
+        "model/weights": plain(model["weights"]),
+        "model/live_weights": plain(model["live_weights"]),
+        "model/dead_share": f"{100 * dead:.0f}",
+    }
+
+
+def _scores(scores: pd.DataFrame) -> dict[str, str]:
+    means = scores.groupby("method", sort=False).mean(numeric_only=True)
+    ceiling = means.loc["retrain"]
+    numbers = {}
+    for method, row in means.iterrows():
+        for column, value in row.items():
+            if column.endswith("accuracy"):
+                numbers[f"scores/{method}/{column}"] = f"{100 * value:.1f}"
+            elif column == "seconds_per_model":
+                numbers[f"scores/{method}/{column}"] = f"{value:.1f}"
+            elif column not in ("original", "n_models"):
+                numbers[f"scores/{method}/{column}"] = f"{value:.3f}"
+        numbers[f"scores/{method}/share_of_ceiling"] = _percent(row["score"], ceiling["score"])
+        numbers[f"scores/{method}/cost_share"] = _percent(
+            row["seconds_per_model"], ceiling["seconds_per_model"]
+        )
+    return numbers
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.0f}" if whole else "--"
+
+
+def verdict(low: float, high: float) -> str:
+    """Return what a 95 % interval of a difference allows to say."""
+    if low > 0:
+        return "scores higher than"
+    return "scores lower than" if high < 0 else "cannot be told apart from"
+
+
+def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
+    numbers = {}
+    chosen = comparisons[comparisons["quantity"] == "score"]
+    for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
+        verdicts = {verdict(row.low, row.high) for row in rows.itertuples()}
+        for column in ("difference", "low", "high"):
+            numbers[f"compare/{a}/{b}/{column}"] = rf"\ensuremath{{{rows[column].mean():+.3f}}}"
+        # Several original models must agree before anything is said.
+        numbers[f"compare/{a}/{b}/words"] = (
+            verdicts.pop() if len(verdicts) == 1 else "cannot be told apart from"
+        )
+    return numbers
+
+
+def _masks(method: str, counts: pd.DataFrame) -> dict[str, str]:
+    norms = counts[is_batch_norm(counts["tensor"])]
+    return {
+        f"masks/{method}/share": f"{100 * counts['masked'].sum() / counts['weights'].sum():.1f}",
+        f"masks/{method}/batch_norm_tensors": str(norms.groupby("tensor")["masked"].sum().gt(0).sum()),
+        f"masks/{method}/batch_norm_share": f"{100 * norms['masked'].sum() / norms['weights'].sum():.1f}",
+    }
+
+
+def is_batch_norm(tensors: pd.Series) -> pd.Series:
+    """Tell which tensors of torchvision's ResNet belong to a batch norm, by their names."""
+    return tensors.str.contains(r"bn\d|downsample\.1", regex=True)
+
+
+def _sweep(experiment: Experiment, scores: pd.DataFrame) -> dict[str, str]:
+    series = experiment.ratio_series()
+    if not series:
+        return {}
+    means = scores.groupby("method")["score"].mean()
+    best = max(series, key=lambda ratio: means[series[ratio]])
+    return {
+        "sweep/ratios": ", ".join(f"{ratio:g}" for ratio in series),
+        "sweep/best_ratio": f"{best:g}",
+        "sweep/best_score": f"{means[series[best]]:.3f}",
+        "sweep/best_label": escape(label(series[best])),
+    }

@@ -1,0 +1,69 @@
+"""What the training stages have in common: reading the data, training a shard, writing what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from random_mask.config import Recipe
+from random_mask.data.splits import read_split
+from random_mask.files import read_npz, read_text, write_npz, write_text
+from random_mask.machine import describe
+from random_mask.models import build_resnet18
+from random_mask.seeds import generator
+from random_mask.stages.command import progress
+from random_mask.training import Images, fit_fleet
+
+# Float sums depend on the number of threads, so it is fixed here; jobs run beside each other instead.
+torch.set_num_threads(1)
+
+
+def read_data(images: Path, split_table: Path) -> tuple[Images, dict[str, np.ndarray]]:
+    """Read what `prepare_data` wrote: the images and the indices of each part."""
+    parts, _ = read_split(read_text(split_table), str(split_table))
+    return Images.from_arrays(read_npz(images)), parts
+
+
+def model_with(weights: dict[str, np.ndarray]) -> nn.Module:
+    """Return a ResNet-18 with these weights."""
+    model = build_resnet18(len(weights["fc.bias"]), seed=0)
+    model.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
+    return model
+
+
+def train_shard(
+    role: str,
+    models: Iterable[int],
+    make: Callable[[int], nn.Module],
+    recipe: Recipe,
+    *,
+    seed: int,
+    images: Path,
+    split_table: Path,
+    output: Path,
+    cost: Path,
+) -> None:
+    """Train some models of a fleet on the retain set; write their logits, and what they cost."""
+    data, parts = read_data(images, split_table)
+    arrays, seconds = fit_fleet(
+        {index: lambda index=index: make(index) for index in models},
+        data,
+        parts,
+        recipe,
+        train_on=parts["retain"],
+        order=lambda index: generator(seed, role, index, "order"),
+        progress=progress,
+    )
+    write_npz(output, arrays)
+    write_cost(cost, seconds)
+
+
+def write_cost(path: Path, seconds: list[float], **more: int) -> None:
+    """Write the seconds that each model took to train, on what machine, and `more`."""
+    cost = {"seconds_per_model": seconds, "machine": describe(), **more}
+    write_text(path, json.dumps(cost, indent=2) + "\n")

@@ -1,0 +1,89 @@
+"""Sets the paper."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from random_mask.errors import InputError
+from random_mask.files import replacing
+from random_mask.stages.command import progress, run
+
+INSTALL = (
+    "sudo apt-get install --no-install-recommends latexmk texlive-latex-base texlive-latex-recommended "
+    "texlive-latex-extra texlive-pictures texlive-fonts-recommended texlive-science lmodern"
+)
+LATEXMK = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", "main.tex"]
+# Everything that would change the bytes of the PDF from one run to the next.
+FIXED = {"SOURCE_DATE_EPOCH": "1700000000", "FORCE_SOURCE_DATE": "1", "TZ": "UTC", "LC_ALL": "C"}
+DEFECTS = re.compile(
+    r"^(Overfull \\[hv]box.*|.*Warning:.*(?:undefined|multiply defined|not found).*|Package .* Error.*)$",
+    re.M,
+)
+
+
+def main(
+    *, sources: list[Path], figures: list[Path], tables: list[Path], numbers: Path, output: Path
+) -> None:
+    """Build the PDF in a folder of its own.
+
+    Undefined references, unknown keys and lines that run into the margin are errors.
+    """
+    if shutil.which("latexmk") is None or shutil.which("pdflatex") is None:
+        raise InputError(
+            f"no LaTeX here; everything but {output} has been made. Type\n  {INSTALL}\nand run this again"
+        )
+    root = next(path.parent for path in sources if path.name == "main.tex")
+    with tempfile.TemporaryDirectory() as folder:
+        build = Path(folder)
+        for source in sources:
+            _copy(source, build / source.relative_to(root))
+        for path in figures:
+            _copy(path, build / "figures" / path.name)
+        for path in tables:
+            _copy(path, build / "tables" / path.name)
+        _copy(numbers, build / "numbers.tex")
+        result = subprocess.run(
+            LATEXMK, cwd=build, env={**os.environ, **FIXED}, capture_output=True, text=True, errors="replace"
+        )
+        if result.returncode:
+            raise InputError(_first_error(result.stdout, root))
+        log = (build / "main.log").read_text(errors="replace")
+        defects = sorted(set(DEFECTS.findall(log)))
+        if defects:
+            raise InputError("the paper has defects:\n  " + "\n  ".join(defects[:10]))
+        with replacing(output) as temporary:
+            shutil.copyfile(build / "main.pdf", temporary)
+    progress(str(output))
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _first_error(log: str, root: Path) -> str:
+    lines = log.splitlines()
+    at = next(
+        (
+            n
+            for n, line in enumerate(lines)
+            if re.match(r"^(\./|/|\w).*:\d+: ", line) or line.startswith("! ")
+        ),
+        0,
+    )
+    found = lines[at : at + 6] if lines else []
+    hint = (
+        f"\nA file of LaTeX is missing; type\n  {INSTALL}"
+        if any("not found" in line for line in found)
+        else ""
+    )
+    return f"LaTeX stopped in {root}:\n  " + "\n  ".join(found) + hint
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,52 @@
+"""Retrains from scratch without the forget set: what unlearning is measured against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from random_mask.config import Recipe
+from random_mask.files import read_npz
+from random_mask.models import build_resnet18
+from random_mask.seeds import seed_of
+from random_mask.stages.command import run
+from random_mask.stages.fleet import train_shard
+
+
+class Settings(BaseModel):
+    """What this stage depends on."""
+
+    seed: int
+    recipe: Recipe
+
+
+def main(
+    *,
+    settings: Settings,
+    fleet: str,
+    first: int,
+    last: int,
+    images: Path,
+    split_table: Path,
+    output: Path,
+    cost: Path,
+) -> None:
+    """Train the models `first` to `last` of a retrained fleet from scratch on the retain set."""
+    classes = int(np.max(read_npz(images)["labels"])) + 1
+    train_shard(
+        fleet,
+        range(first, last + 1),
+        lambda index: build_resnet18(classes, seed=seed_of(settings.seed, fleet, index, "init")),
+        settings.recipe,
+        seed=settings.seed,
+        images=images,
+        split_table=split_table,
+        output=output,
+        cost=cost,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,63 @@
+"""Trains an original model: the one that has seen everything and is to forget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+
+from random_mask.config import Recipe
+from random_mask.files import write_npz
+from random_mask.models import build_resnet18, parameter_count, without_dead_taps
+from random_mask.seeds import generator, seed_of
+from random_mask.stages.command import progress, run
+from random_mask.stages.fleet import read_data, write_cost
+from random_mask.training import fit, summarise
+from random_mask.weights import write_weights
+
+
+class Settings(BaseModel):
+    """What this stage depends on."""
+
+    seed: int
+    recipe: Recipe
+
+
+def main(
+    *,
+    settings: Settings,
+    original: int,
+    images: Path,
+    split_table: Path,
+    weights: Path,
+    output: Path,
+    cost: Path,
+) -> None:
+    """Train one original model on the retain and the forget set; write its weights and its logits.
+
+    All taps of its kernels are trained, the dead ones too, so that its weights are those of torchvision's
+    own network and can be used by any method.
+    """
+    data, parts = read_data(images, split_table)
+    model = build_resnet18(data.classes, seed=seed_of(settings.seed, "original", original, "init"))
+    model = model.to(memory_format=torch.channels_last)
+    history, seconds = fit(
+        model,
+        data,
+        np.union1d(parts["retain"], parts["forget"]),
+        settings.recipe,
+        rng=generator(settings.seed, "original", original, "order"),
+        progress=progress,
+    )
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    write_weights(weights, state, {"seed": str(settings.seed), "original": str(original)})
+    kept = summarise(model, data, parts, history) | {"model": np.int64(original)}
+    write_npz(output, {name: array[None] for name, array in kept.items()})
+    live = parameter_count(without_dead_taps(model, data.size))
+    write_cost(cost, [seconds], weights=parameter_count(model), live_weights=live, classes=data.classes)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,75 @@
+"""Weights and masks as safetensors: no pickle, and the same tensors give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from random_mask.errors import InputError
+from random_mask.files import replacing
+
+__all__ = ["read_masks", "read_weights", "write_masks", "write_weights"]
+
+
+def write_weights(path: Path | str, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write the named tensors of one model."""
+    with replacing(path) as temporary:
+        save_file({name: np.ascontiguousarray(w) for name, w in weights.items()}, temporary, dict(metadata))
+
+
+def read_weights(path: Path | str) -> dict[str, np.ndarray]:
+    """Read the named tensors of one model.
+
+    Raises:
+        InputError: if the file is missing or damaged.
+    """
+    return _read(path)[0]
+
+
+def write_masks(
+    path: Path | str, masks: Mapping[int, Mapping[str, np.ndarray]], metadata: Mapping[str, str]
+) -> None:
+    """Write the masks of several models, one bit a weight.
+
+    Args:
+        path: the file to write.
+        masks: {model: {tensor name: bool array, true where the weight is kept}}.
+        metadata: how the masks were drawn.
+    """
+    shapes = {
+        f"shape/{name}": " ".join(map(str, mask.shape)) for m in masks.values() for name, mask in m.items()
+    }
+    bits = {f"{model}/{name}": np.packbits(mask) for model, m in masks.items() for name, mask in m.items()}
+    write_weights(path, bits, {**metadata, **shapes})
+
+
+def read_masks(path: Path | str, model: int) -> dict[str, np.ndarray]:
+    """Read the masks of one model: {tensor name: bool array, true where the weight is kept}.
+
+    Raises:
+        InputError: if the file is missing or damaged.
+    """
+    tensors, metadata = _read(path, prefix=f"{model}/")
+    masks = {}
+    for key, bits in tensors.items():
+        name = key.partition("/")[2]
+        shape = tuple(int(length) for length in metadata[f"shape/{name}"].split())
+        masks[name] = np.unpackbits(bits, count=int(np.prod(shape))).astype(bool).reshape(shape)
+    return masks
+
+
+def _read(path: Path | str, prefix: str = "") -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise InputError(
+            f"{path}: damaged ({error}); delete it and run snakemake again to re-make it"
+        ) from None

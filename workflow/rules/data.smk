@@ -1,0 +1,27 @@
+# REQUIRED INPUTS: none; the data set is named in the configuration.
+# OUTPUTS:
+#   data/images.npz  all images as uint8, labels, mean and standard deviation of the retain set
+#   data/split.csv   the part of each image: retain, forget, validation or test
+
+
+rule prepare_data:
+    """Read the data set and divide it."""
+    input:
+        code=stage_code("prepare_data"),
+        lock="requirements.txt",
+    output:
+        images=plan.path("data/images.npz"),
+        split_table=plan.path("data/split.csv"),
+    log:
+        plan.path("logs/prepare_data.log"),
+    benchmark:
+        plan.path("benchmarks/prepare_data.tsv")
+    conda:
+        "../../environment.yml"
+    params:
+        settings=plan.settings(seed=experiment.seed, data=experiment.data),
+    message:
+        "Reading and dividing the data"
+    shell:
+        "python -m random_mask.stages.prepare_data --settings {params.settings:q} "
+        "--images {output.images:q} --split-table {output.split_table:q} 2> {log:q}"

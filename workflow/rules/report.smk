@@ -1,0 +1,83 @@
+# REQUIRED INPUTS: scores.csv, comparisons.csv, evaluation/, masks/, fleets/ (costs), paper/
+# OUTPUTS:
+#   figures/*.pdf   the figures
+#   tables/*.tex    the tables
+#   numbers.tex     every number of the text, as macros
+#   paper.pdf       the paper
+
+
+rule figures:
+    """Draw the figures."""
+    input:
+        scores=plan.path("scores.csv"),
+        evaluations=plan.evaluations("npz"),
+        code=stage_code("figures"),
+    output:
+        plan.figures,
+    log:
+        plan.path("logs/figures.log"),
+    benchmark:
+        plan.path("benchmarks/figures.tsv")
+    conda:
+        "../../environment.yml"
+    params:
+        settings=plan.settings(
+            methods=list(experiment.methods), ratios=experiment.ratio_series()
+        ),
+    message:
+        "Drawing the figures"
+    shell:
+        "python -m random_mask.stages.figures --settings {params.settings:q} --scores {input.scores:q} "
+        "--evaluations {input.evaluations:q} --output {output:q} 2> {log:q}"
+
+
+rule tables:
+    """Write the tables and the numbers of the text."""
+    input:
+        scores=plan.path("scores.csv"),
+        comparisons=plan.path("comparisons.csv"),
+        masks=plan.mask_tables(),
+        costs=plan.all_fleets("json"),
+        code=stage_code("tables"),
+        lock="requirements.txt",
+    output:
+        numbers=plan.path("numbers.tex"),
+        tables=plan.tables,
+    log:
+        plan.path("logs/tables.log"),
+    benchmark:
+        plan.path("benchmarks/tables.tsv")
+    conda:
+        "../../environment.yml"
+    params:
+        settings=plan.settings(experiment=experiment),
+        folder=plan.path("tables"),
+    message:
+        "Writing tables and numbers"
+    shell:
+        "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
+        "--comparisons {input.comparisons:q} --masks {input.masks:q} --costs {input.costs:q} "
+        "--output {output.numbers:q} --folder {params.folder:q} 2> {log:q}"
+
+
+rule paper:
+    """Set the paper."""
+    input:
+        sources=paper_sources(),
+        figures=plan.figures,
+        tables=plan.tables,
+        numbers=plan.path("numbers.tex"),
+        code=stage_code("paper"),
+    output:
+        plan.path("paper.pdf"),
+    log:
+        plan.path("logs/paper.log"),
+    benchmark:
+        plan.path("benchmarks/paper.tsv")
+    conda:
+        "../../environment.yml"
+    message:
+        "Setting the paper"
+    shell:
+        "python -m random_mask.stages.paper --sources {input.sources:q} --figures {input.figures:q} "
+        "--tables {input.tables:q} --numbers {input.numbers:q} --output {output:q} 2> {log:q}"

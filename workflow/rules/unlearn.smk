@@ -1,0 +1,70 @@
+# REQUIRED INPUTS: data/images.npz, data/split.csv, original/<number>.safetensors
+# OUTPUTS, per method and original model, in shards:
+#   masks/<method>/original-<number>/models-*.safetensors   the masks, one bit a weight
+#   masks/<method>/original-<number>/models-*.csv           how many weights of each tensor are masked
+#   fleets/<method>/original-<number>/models-*.npz          logits of the unlearned models; .json: their cost
+
+
+rule perturb:
+    """Draw the perturbations of some models: the first step of unlearning."""
+    input:
+        weights=rules.train_original.output.weights,
+        code=stage_code("perturb"),
+        lock="requirements.txt",
+    output:
+        masks=plan.path(
+            "masks/{method}/original-{original}/models-{first}-{last}.safetensors"
+        ),
+        table=plan.path("masks/{method}/original-{original}/models-{first}-{last}.csv"),
+    log:
+        plan.path("logs/{method}/original-{original}/perturb-{first}-{last}.log"),
+    benchmark:
+        plan.path("benchmarks/{method}/original-{original}/perturb-{first}-{last}.tsv")
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda wildcards: plan.settings(
+            seed=experiment.seed,
+            perturb=experiment.all_methods()[wildcards.method].perturb,
+        ),
+    message:
+        "Perturbing for models {wildcards.first} to {wildcards.last} of {wildcards.method}"
+    shell:
+        "python -m random_mask.stages.perturb --settings {params.settings:q} "
+        "--role {wildcards.method}/original-{wildcards.original} "
+        "--first {wildcards.first} --last {wildcards.last} --weights {input.weights:q} "
+        "--masks {output.masks:q} --table {output.table:q} 2> {log:q}"
+
+
+rule finetune:
+    """Fine-tune perturbed weights on the retain set: the second step of unlearning."""
+    input:
+        images=rules.prepare_data.output.images,
+        split_table=rules.prepare_data.output.split_table,
+        weights=rules.train_original.output.weights,
+        masks=rules.perturb.output.masks,
+        code=stage_code("finetune"),
+        lock="requirements.txt",
+    output:
+        fleet=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.npz"),
+        cost=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.json"),
+    log:
+        plan.path("logs/{method}/original-{original}/finetune-{first}-{last}.log"),
+    benchmark:
+        plan.path("benchmarks/{method}/original-{original}/finetune-{first}-{last}.tsv")
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda wildcards: plan.settings(
+            seed=experiment.seed,
+            recipe=experiment.all_methods()[wildcards.method].finetune,
+        ),
+    message:
+        "Fine-tuning models {wildcards.first} to {wildcards.last} of {wildcards.method}"
+    shell:
+        "python -m random_mask.stages.finetune --settings {params.settings:q} "
+        "--role {wildcards.method}/original-{wildcards.original} "
+        "--first {wildcards.first} --last {wildcards.last} "
+        "--images {input.images:q} --split-table {input.split_table:q} "
+        "--weights {input.weights:q} --masks {input.masks:q} "
+        "--output {output.fleet:q} --cost {output.cost:q} 2> {log:q}"
