@@ -3,8 +3,8 @@
     python benchmarks/interval_coverage.py                     # N = 16, 60 examples
     python benchmarks/interval_coverage.py --models 128 --examples 40 --simulations 50
 
-Beside the intervals of `random_mask.metrics.intervals` stand three others: the spread over examples alone, the
-half-sample jackknife of the models alone, and the ordinary bootstrap of models and examples (percentiles).
+Beside the intervals of `random_mask.metrics.intervals` stand three others: the spread over examples alone,
+the half-sample jackknife of the models alone, and the percentiles of an ordinary bootstrap of both.
 """
 
 import argparse
@@ -131,9 +131,8 @@ def main():
         numbers += [f"{row[key]:.0%}" for key in ("ours", "examples", "jackknife", "bootstrap")]
         print(f"| {name} | {' | '.join(numbers)} | {row['centre']:.4f} |", flush=True)
     covered, width, unpaired = simulate_difference(*size)
-    print(
-        f"\nDifference of two equal methods: covers 0 in {covered:.0%}; width {width:.4f}, unpaired {unpaired:.4f}"
-    )
+    print(f"\nDifference of two equal methods: covers 0 in {covered:.0%}", end="; ")
+    print(f"width {width:.4f} paired, {unpaired:.4f} if taken as independent")
 
 
 if __name__ == "__main__":

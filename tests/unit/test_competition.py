@@ -97,7 +97,8 @@ def test_single_threshold_grid_is_torch_linspace(scale, offset):
             values[5:25] = rng.choice(grid, 20).clip(values[0], values[-1])
             values.sort()
         expected = [np.count_nonzero(grid <= value) for value in values]
-        np.testing.assert_array_equal(competition._grid_points_up_to(values), expected)
+        actual = competition._grid_points_up_to(values, values[0], values[-1])
+        np.testing.assert_array_equal(actual, expected)
 
 
 @given(fleets_of(st.one_of(tying, smooth)))

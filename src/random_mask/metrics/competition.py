@@ -223,8 +223,8 @@ def _epsilon_tables(n_positive: int, n_negative: int) -> tuple[np.ndarray, np.nd
 
 def _best_on_grids(positive: np.ndarray, negative: np.ndarray) -> float:
     """Return the largest epsilon on the released code's grids, or -inf; both arrays are [models], sorted."""
-    best = _best_single_threshold(positive, negative)
-    return _best_double_threshold(*_narrow_and_wide(positive, negative), best)
+    best = _best_double_threshold(*_narrow_and_wide(positive, negative))
+    return _best_single_threshold(positive, negative, best)
 
 
 def _narrow_and_wide(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -233,42 +233,46 @@ def _narrow_and_wide(positive: np.ndarray, negative: np.ndarray) -> tuple[np.nda
     return (negative, positive) if positive_is_wide else (positive, negative)
 
 
-def _best_single_threshold(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the largest epsilon of `confidence >= t means positive`, or -inf.
+def _best_single_threshold(positive: np.ndarray, negative: np.ndarray, best: float) -> float:
+    """Return the largest epsilon of `confidence >= t means positive`, or `best` if that is larger.
 
-    All thresholds between two neighbouring confidences are one attack, so only the number of grid points up
-    to each confidence matters, and a grid of any length costs the same.
+    All thresholds between two neighbouring confidences are one attack. So the grid is consulted only for the
+    attacks that would win, and only about whether it has a point between the two; its length does not matter.
     """
-    pooled = np.sort(np.concatenate([positive, negative]))
-    reached = _grid_points_up_to(pooled)
-    below = pooled[:-1][reached[1:] > reached[:-1]]
-    missed = positive.searchsorted(below, side="right")
-    accepted = len(negative) - negative.searchsorted(below, side="right")
+    pooled, missed, negative_below = _cuts(positive, negative)
     epsilon, _ = _epsilon_tables(len(positive), len(negative))
-    return epsilon[missed * (len(negative) + 1) + accepted].max(initial=-np.inf)
+    found = epsilon[missed * (len(negative) + 1) + len(negative) - negative_below]
+    # The outermost cuts belong to attacks that are always discarded.
+    cuts = 1 + np.flatnonzero(found[1:-1] > best)
+    if not cuts.size:
+        return best
+    reached = _grid_points_up_to(pooled[cuts], pooled[0], pooled[-1])
+    reached_below = _grid_points_up_to(pooled[cuts - 1], pooled[0], pooled[-1])
+    return found[cuts[reached > reached_below]].max(initial=best)
 
 
-def _grid_points_up_to(pooled: np.ndarray) -> np.ndarray:
-    """Return, for each sorted value, how many points of the single-threshold grid are at most that value.
+def _grid_points_up_to(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return, for each value in [low, high], how many points of the single-threshold grid are at most it.
 
-    The grid is `torch.linspace(pooled[0], pooled[-1], n)`, whose points are float32 although the values are
-    float64: a step in float32, then one fused multiply-add from the nearer end. A product of two float32 is
-    exact in float64, so that rounding the sum once gives the same bits.
+    The grid is `torch.linspace(low, high, n)`, whose points are float32 although the confidences are float64:
+    a step in float32, then one fused multiply-add from the nearer end. A product of two float32 is exact in
+    float64, so that rounding the sum once gives the same bits.
     """
-    n_points = math.ceil((pooled[-1] - pooled[0]) * THRESHOLDS_PER_UNIT)
-    first, last = np.float64(np.float32(pooled[0])), np.float64(np.float32(pooled[-1]))
+    n_points = math.ceil((high - low) * THRESHOLDS_PER_UNIT)
+    first, last = np.float64(np.float32(low)), np.float64(np.float32(high))
     if n_points < 2 or first == last:
-        return n_points * (first <= pooled)
+        return n_points * (first <= values)
     step = np.float64(np.float32(last - first) / np.float32(n_points - 1))
-    # A point is off its exact place by less than this many steps; bisection starts from there.
-    slack = math.ceil((np.abs(pooled).max() + last - first) * 2.0**-23 / step) + 1
+    nearest = np.round((values - first) / step).astype(np.int64)
+    # Rounding moves a point by fewer steps than this; bisection starts from there.
+    slack = math.ceil((max(abs(low), abs(high)) + last - first) * 2.0**-23 / step) + 1
 
-    def bisect(point, nearest, start, stop):
+    def bisect(point, start, stop):
         low = np.minimum(np.maximum(nearest - slack, start), stop)
         high = np.minimum(np.maximum(nearest + slack, start), stop)
         while (low < high).any():
-            middle = (low + high) >> 1
-            is_reached = (low < high) & (point(middle) <= pooled)
+            middle = (low + high) // 2
+            is_reached = (low < high) & (point(middle) <= values)
             low, high = np.where(is_reached, middle + 1, low), np.where(is_reached, high, middle)
         return low - start
 
@@ -278,13 +282,12 @@ def _grid_points_up_to(pooled: np.ndarray) -> np.ndarray:
     def from_last(index):
         return (last - step * (n_points - 1 - index).astype(np.float32)).astype(np.float32)
 
-    nearest = np.round((pooled - first) / step).astype(np.int64)
     half = n_points // 2
-    return bisect(from_first, nearest, 0, half) + bisect(from_last, nearest, half, n_points)
+    return bisect(from_first, 0, half) + bisect(from_last, half, n_points)
 
 
-def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray, best: float) -> float:
-    """Return the largest epsilon of `l <= confidence <= r means narrow`, or `best` if that is larger.
+def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray) -> float:
+    """Return the largest epsilon of `l <= confidence <= r means narrow`, or -inf.
 
     Branch and bound over the right thresholds: few of them can beat what is known, and only those are paired
     with their 400 left thresholds. The bound ignores the left grid: between two neighbouring confidences
@@ -321,6 +324,7 @@ def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray, best: float) ->
     block_starts = np.arange(0, len(right), ROWS_PER_BLOCK)
     block_bounds = bounds(block_starts, np.minimum(block_starts + ROWS_PER_BLOCK, len(right)) - 1)
     order = np.argsort(-block_bounds)
+    best = -np.inf
     n_blocks = 1
     while order.size and block_bounds[order[0]] > best:
         rows = (block_starts[order[:n_blocks], None] + np.arange(ROWS_PER_BLOCK)).ravel()
