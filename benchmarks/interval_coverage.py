@@ -17,7 +17,8 @@ from random_mask.metrics import intervals
 POPULATIONS = {
     # shift (mean, sd over examples) and spread of the unlearned fleet; share of variance that models share
     "same, independent examples": {"shift": (0.0, 0.0), "spread": 1.0, "shared": 0.0},
-    "same, half of it shared": {"shift": (0.0, 0.0), "spread": 1.0, "shared": 0.5},
+    "same, 80 % shared": {"shift": (0.0, 0.0), "spread": 1.0, "shared": 0.8},
+    "same, half shared": {"shift": (0.0, 0.0), "spread": 1.0, "shared": 0.5},
     "shifted, a quarter shared": {"shift": (0.5, 0.5), "spread": 1.0, "shared": 0.25},
     "narrower, a quarter shared": {"shift": (0.2, 0.2), "spread": 0.7, "shared": 0.25},
     "half of the examples far": {"shift": (1.5, 1.5), "spread": 1.0, "shared": 0.25},
@@ -117,7 +118,7 @@ def main():
     parser.add_argument("--models", type=int, default=16)
     parser.add_argument("--examples", type=int, default=60)
     parser.add_argument("--simulations", type=int, default=70)
-    parser.add_argument("--replicates", type=int, default=30)
+    parser.add_argument("--replicates", type=int, default=25)
     options = parser.parse_args()
     size = (options.models, options.examples, options.simulations, options.replicates)
     print("N = {}, {} examples, {} simulations, {} replicates".format(*size))

@@ -220,6 +220,10 @@ def _interval(
     """Return the interval of the mean of `values` [examples], clipped to what is possible."""
     estimate = float(values.mean())
     own_variance = float(values.var(ddof=1)) / len(values)
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, min(n_models, len(values)) - 1))
-    margin = quantile * math.sqrt(own_variance + shared_variance)
+    variance = own_variance + shared_variance
+    if variance == 0:
+        return Interval(estimate, estimate, estimate)
+    # Welch and Satterthwaite: the shared part is known only as well as from half of the models.
+    freedom = variance**2 / (own_variance**2 / (len(values) - 1) + shared_variance**2 / (n_models // 2 - 1))
+    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
     return Interval(estimate, max(lowest, estimate - margin), min(highest, estimate + margin))
