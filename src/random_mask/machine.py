@@ -11,11 +11,11 @@ __all__ = ["describe"]
 
 
 def describe() -> dict[str, str | int]:
-    """Return the machine and the versions of what computes on it."""
+    """Return the machine (memory in GiB) and the versions of what computes on it."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "memory": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": platform.system(),
         "python": platform.python_version(),
         "torch": version("torch"),

@@ -9,13 +9,14 @@ and their gradient is exactly zero. These "dead taps" are 62 % of all weights of
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torchvision.models import resnet18
 
-__all__ = ["WholeMapConv2d", "build_resnet18", "parameter_count", "without_dead_taps"]
+__all__ = ["WholeMapConv2d", "build_resnet18", "parameter_count", "resnet18_with", "without_dead_taps"]
 
 
 def build_resnet18(classes: int, *, seed: int) -> nn.Module:
@@ -32,6 +33,18 @@ def build_resnet18(classes: int, *, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return resnet18(weights=None, num_classes=classes)
+
+
+def resnet18_with(weights: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Return a ResNet-18 that owns these weights, without drawing initial ones first.
+
+    Args:
+        weights: a complete `state_dict` of torchvision's ResNet-18.
+    """
+    with torch.device("meta"):
+        model = resnet18(weights=None, num_classes=len(weights["fc.bias"]))
+    model.load_state_dict(weights, assign=True)
+    return model
 
 
 class WholeMapConv2d(nn.Module):
@@ -87,21 +100,24 @@ def without_dead_taps(model: nn.Module, image_size: int) -> nn.Module:
         only. Its parameters are those of `model` that can influence an output, so that training moves them
         as it would move those of `model`.
     """
+    live = copy.deepcopy(model).eval()
     sizes: dict[str, tuple[int, int]] = {}
-    probe = copy.deepcopy(model).eval()
-    for name, module in probe.named_modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_pre_hook(
-                lambda _, inputs, name=name: sizes.update({name: tuple(inputs[0].shape[-2:])})
-            )
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda _, inputs, name=name: sizes.update({name: tuple(inputs[0].shape[-2:])})
+        )
+        for name, module in live.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
     with torch.no_grad():
-        probe(torch.zeros(1, 3, image_size, image_size))
-    live = copy.deepcopy(model)
+        live(torch.zeros(1, 3, image_size, image_size))
+    for hook in hooks:
+        hook.remove()
     for name, size in sizes.items():
         conv = live.get_submodule(name)
         if conv.kernel_size != (1, 1) and WholeMapConv2d.fits(conv, *size):
             live.set_submodule(name, WholeMapConv2d(conv, *size))
-    return live
+    return live.train(model.training)
 
 
 def parameter_count(model: nn.Module) -> int:

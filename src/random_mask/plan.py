@@ -12,7 +12,7 @@ from random_mask.config import Experiment
 __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training")
-TABLES = ("scores", "masks", "cost", "config")
+TABLES = ("scores", "masks", "cost", "config", "simulation")
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:

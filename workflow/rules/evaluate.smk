@@ -4,6 +4,7 @@
 #   evaluation/<method>/original-<number>.npz    confidences and epsilons of the forget examples
 #   scores.csv                                   all rows
 #   comparisons.csv                              paired differences between methods
+#   simulation.csv                               what the metric gives for known distributions
 
 
 rule evaluate:
@@ -85,3 +86,24 @@ rule compare:
     shell:
         "python -m random_mask.stages.compare --settings {params.settings:q} "
         "--evaluations {input.evaluations:q} --output {output:q} 2> {log:q}"
+
+
+rule simulate:
+    """Compute the forgetting quality of known distributions: what the metric can and cannot see."""
+    input:
+        code=stage_code("simulate"),
+        lock="requirements.txt",
+    output:
+        plan.path("simulation.csv"),
+    log:
+        plan.path("logs/simulate.log"),
+    benchmark:
+        plan.path("benchmarks/simulate.tsv")
+    conda:
+        "../../environment.yml"
+    params:
+        settings=plan.settings(seed=experiment.seed, examples=400),
+    message:
+        "Simulating the metric on known distributions"
+    shell:
+        "python -m random_mask.stages.simulate --settings {params.settings:q} --output {output:q} 2> {log:q}"

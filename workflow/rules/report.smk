@@ -37,6 +37,7 @@ rule tables:
         scores=plan.path("scores.csv"),
         comparisons=plan.path("comparisons.csv"),
         masks=plan.mask_tables(),
+        simulation=plan.path("simulation.csv"),
         costs=plan.all_fleets("json"),
         code=stage_code("tables"),
         lock="requirements.txt",
@@ -56,7 +57,8 @@ rule tables:
         "Writing tables and numbers"
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
-        "--comparisons {input.comparisons:q} --masks {input.masks:q} --costs {input.costs:q} "
+        "--comparisons {input.comparisons:q} --masks {input.masks:q} "
+        "--simulation {input.simulation:q} --costs {input.costs:q} "
         "--output {output.numbers:q} --folder {params.folder:q} 2> {log:q}"
 
 

@@ -192,7 +192,7 @@ def epsilons(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[s
         axes.bar(edges[:-1], counts / len(values), width=0.5, align="edge", color=paint, ec="white", lw=0.5)
         axes.axvline(beyond, color="0.4", lw=0.8, ls=":")
         axes.set(xlabel=r"$\varepsilon$", xticks=np.arange(0, beyond + 0.1))
-        axes.set_title(label(method).replace(", ", ",\n"))
+        axes.set_title(label(method).replace(" (", "\n("))
     grid[0, 0].set_ylabel("share of forget examples")
     sns.despine(figure)
     return figure

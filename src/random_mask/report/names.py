@@ -7,12 +7,12 @@ import seaborn as sns
 __all__ = ["colour", "label"]
 
 _LABELS = {
-    "original": "original",
-    "finetune": "fine-tuning",
-    "random_mask": "random mask",
-    "random_mask_described": "random mask, described",
-    "retrain": "retrained",
-    "oracle": "retrained",
+    "original": "Original",
+    "finetune": "Fine-tuning",
+    "random_mask": "Random mask",
+    "random_mask_described": "Random mask (described)",
+    "retrain": "Retrained",
+    "oracle": "Retrained",
 }
 # Colour-blind safe, and of different lightness, so that they differ in grey as well.
 _PALETTE = sns.color_palette("colorblind", 10)
@@ -28,7 +28,7 @@ _COLOURS = {
 
 def label(method: str) -> str:
     """Return the name of a method in figures and tables."""
-    return _LABELS.get(method, method.replace("_", " "))
+    return _LABELS.get(method, method.replace("_", " ").capitalize())
 
 
 def colour(method: str, methods: list[str]) -> tuple[float, float, float]:

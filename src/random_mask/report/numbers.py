@@ -10,9 +10,10 @@ import pandas as pd
 
 from random_mask.config import Experiment
 from random_mask.metrics.competition import points
-from random_mask.report.names import label
 
-__all__ = ["as_tex", "collect", "escape"]
+__all__ = ["as_tex", "collect", "escape", "plain"]
+
+_NAMES = {"adam": "Adam", "sgd": "SGD", "cross_entropy": "cross entropy"}
 
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -40,6 +41,7 @@ def collect(
     seconds: Mapping[str, Sequence[float]],
     model: Mapping[str, int],
     machine: Mapping[str, str | int],
+    simulation: pd.DataFrame,
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
 
@@ -51,9 +53,11 @@ def collect(
         seconds: for each fleet, the seconds of each of its models.
         model: `weights` and `live_weights` of the network, and `classes`.
         machine: what computed the run.
+        simulation: `simulation.csv`.
     """
     numbers = {"experiment": escape(experiment.experiment)}
     numbers |= {f"config/{key}": text for key, text in _leaves(experiment.model_dump(mode="json"))}
+    numbers |= _simulation(simulation)
     numbers |= _derived(experiment, model)
     numbers |= _scores(scores)
     numbers |= _comparisons(comparisons)
@@ -77,14 +81,13 @@ def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def plain(value: Any) -> str:
+    """Return a value of the configuration as it stands in a text."""
     if isinstance(value, float) and value and abs(value) < 1e-3:
         mantissa, exponent = f"{value:e}".split("e")
         return rf"\ensuremath{{{float(mantissa):g}\times 10^{{{int(exponent)}}}}}"
-    return f"{value:,}".replace(",", r"\,") if isinstance(value, int) and value >= 10_000 else _text(value)
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else escape(str(value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else escape(_NAMES.get(value, str(value)))
 
 
 def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]:
@@ -97,7 +100,7 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
     dead = 1 - model["live_weights"] / model["weights"]
     return {
         "data/name": escape(experiment.data.name),
-        "data/retain": str(experiment.data.train - experiment.data.forget.size),
+        "data/retain": plain(experiment.data.train - experiment.data.forget.size),
         "data/classes": str(model["classes"]),
         "budget/share": f"{100 * repair.epochs / experiment.training.epochs:.0f}",
         "metric/buckets": str(buckets),
@@ -144,12 +147,23 @@ def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
         verdicts = {verdict(row.low, row.high) for row in rows.itertuples()}
         for column in ("difference", "low", "high"):
-            numbers[f"compare/{a}/{b}/{column}"] = rf"\ensuremath{{{rows[column].mean():+.3f}}}"
+            numbers[f"compare/{a}/{b}/{column}"] = f"{rows[column].mean():.3f}"
         # Several original models must agree before anything is said.
         numbers[f"compare/{a}/{b}/words"] = (
             verdicts.pop() if len(verdicts) == 1 else "cannot be told apart from"
         )
     return numbers
+
+
+def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
+    numbers = {
+        f"simulation/{row.case}/{row.models}": f"{row.forgetting_quality:.3f}"
+        for row in simulation.itertuples()
+    }
+    return numbers | {
+        "simulation/examples": plain(int(simulation["examples"].iloc[0])),
+        "simulation/largest_standard_error": f"{simulation['standard_error'].max():.3f}",
+    }
 
 
 def _masks(method: str, counts: pd.DataFrame) -> dict[str, str]:
@@ -171,10 +185,10 @@ def _sweep(experiment: Experiment, scores: pd.DataFrame) -> dict[str, str]:
     if not series:
         return {}
     means = scores.groupby("method")["score"].mean()
+    ratios = [f"{ratio:g}" for ratio in series]
     best = max(series, key=lambda ratio: means[series[ratio]])
     return {
-        "sweep/ratios": ", ".join(f"{ratio:g}" for ratio in series),
+        "sweep/ratios": f"{', '.join(ratios[:-1])} and {ratios[-1]}" if len(ratios) > 1 else ratios[0],
         "sweep/best_ratio": f"{best:g}",
         "sweep/best_score": f"{means[series[best]]:.3f}",
-        "sweep/best_label": escape(label(series[best])),
     }

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from random_mask.config import Experiment
+from random_mask.config import Experiment, Recipe
 from random_mask.report.names import label
 from random_mask.report.numbers import escape, plain
 
-__all__ = ["config", "cost", "masks", "scores"]
+__all__ = ["config", "cost", "masks", "scores", "simulation"]
 
 
-def tabular(columns: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def tabular(
+    columns: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, above: str | None = None
+) -> str:
     """Return a tabular with booktabs rules; an empty row becomes a rule."""
     body = [" & ".join(row) + r" \\" if row else r"\midrule" for row in rows]
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule", *body]
+    top = [r"\toprule"] + ([above] if above else [])
+    lines = [rf"\begin{{tabular}}{{{columns}}}", *top, " & ".join(head) + r" \\", r"\midrule", *body]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -28,37 +31,35 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> str:
         methods: unlearning methods, in the order of the rows.
     """
     several = table["original"].nunique() > 1
-    ceiling = table[table["method"] == "retrain"]["score"].mean()
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
         if method == "retrain":
             rows.append([])
         for row in table[table["method"] == method].itertuples():
-            name = label(method) + (f", model {row.original}" if several else "")
+            accuracies = (row.retain_accuracy, row.forget_accuracy, row.test_accuracy)
             rows.append(
                 [
-                    escape(name),
-                    str(row.n_models),
-                    f"{row.score:.3f}",
-                    f"[{row.score_low:.3f}, {row.score_high:.3f}]",
-                    f"{100 * row.score / ceiling:.0f}" if ceiling else "--",
+                    escape(label(method) + (f", model {row.original}" if several else "")),
+                    *(f"{row.score:.3f}", f"[{row.score_low:.3f}, {row.score_high:.3f}]"),
                     f"{row.forgetting_quality:.3f}",
-                    *(
-                        f"{100 * a:.1f}"
-                        for a in (row.retain_accuracy, row.forget_accuracy, row.test_accuracy)
-                    ),
+                    f"[{row.forgetting_quality_low:.3f}, {row.forgetting_quality_high:.3f}]",
+                    *(f"{100 * accuracy:.1f}" for accuracy in accuracies),
                     f"{row.seconds_per_model:.1f}",
                 ]
             )
-    head = ["method", "$N$", "score", r"95\,\% interval", r"\% ceil.", "$F$", "RA", "FA", "TA", "s"]
-    return tabular("@{}lrrcrrrrrr@{}", head, rows)
+    above = r" & \multicolumn{2}{c}{Score} & \multicolumn{2}{c}{Forgetting quality} & "
+    above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Seconds} \\"
+    rules = r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}\cmidrule(lr){6-8}"
+    head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", "{a model}"]
+    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\,}c" + 3 * "S[table-format=3.1]" + "S[table-format=3.1]@{}"
+    return tabular(columns, head, rows, above=above + "\n" + rules)
 
 
 KINDS = {
-    "convolutions": r"conv\d|downsample\.0",
-    r"classifier (\texttt{fc})": r"^fc\.",
-    r"batch norms named \texttt{bn}": r"bn\d",
-    r"batch norms of the shortcuts": r"downsample\.1",
+    "Convolutions": r"conv\d|downsample\.0",
+    "Batch norms of the trunk": r"bn\d",
+    "Batch norms of the shortcuts": r"downsample\.1",
+    "Linear layer": r"^fc\.",
 }
 
 
@@ -71,18 +72,45 @@ def masks(counts: Mapping[str, pd.DataFrame]) -> str:
     first = next(iter(counts.values()))
     one = first[first["model"] == first["model"].min()]
     rows = []
-    for kind, pattern in {**KINDS, "all": ""}.items():
-        row = [kind]
-        chosen = one[one["tensor"].str.contains(pattern)]
-        row += [str(len(chosen)), f"{chosen['weights'].sum():,}".replace(",", r"\,")]
+    for kind, pattern in {**KINDS, "All": ""}.items():
+        row = [kind, plain(int(one.loc[one["tensor"].str.contains(pattern), "weights"].sum()))]
         for table in counts.values():
             part = table[table["tensor"].str.contains(pattern)]
             row.append(f"{100 * part['masked'].sum() / part['weights'].sum():.1f}")
-        if kind == "all":
+        if kind == "All":
             rows.append([])
         rows.append(row)
-    head = ["", "tensors", "weights", *(rf"{escape(label(m))} (\%)" for m in counts)]
-    return tabular("@{}lrr" + "r" * len(counts) + "@{}", head, rows)
+    above = rf" & & \multicolumn{{{len(counts)}}}{{c}}{{Masked (\%)}} \\" + "\n"
+    above += rf"\cmidrule(l){{3-{2 + len(counts)}}}"
+    head = ["Tensors", "Weights", *(f"{{{escape(label(method).lower())}}}" for method in counts)]
+    return tabular("@{}lr" + "S[table-format=2.1]" * len(counts) + "@{}", head, rows, above=above)
+
+
+def simulation(table: pd.DataFrame) -> str:
+    """Return the forgetting quality of pairs of normal distributions, by the number of models.
+
+    Args:
+        table: `simulation.csv`.
+    """
+    sizes = sorted(table["models"].unique())
+    rows = []
+    for case, part in table.groupby("case", sort=False):
+        values = part.set_index("models")["forgetting_quality"]
+        rows.append([SIMULATED[case], *(f"{values[n]:.3f}" for n in sizes)])
+    head = ["Unlearned confidences", f"{{$N={sizes[0]}$}}", *(f"{{{n}}}" for n in sizes[1:])]
+    return tabular(f"@{{}}l*{{{len(sizes)}}}{{S[table-format=1.3]}}@{{}}", head, rows)
+
+
+SIMULATED = {
+    "same": "same distribution",
+    "same_sd_0.3": r"same distribution, both of sd 0.3",
+    "shift_0.25": "mean shifted by 0.25",
+    "shift_0.5": "mean shifted by 0.5",
+    "shift_1": "mean shifted by 1",
+    "sd_0.9": "same mean, sd 0.9",
+    "sd_0.8": "same mean, sd 0.8",
+    "sd_0.5": "same mean, sd 0.5",
+}
 
 
 def cost(seconds: Mapping[str, Sequence[float]]) -> str:
@@ -96,38 +124,28 @@ def cost(seconds: Mapping[str, Sequence[float]]) -> str:
         for name, s in seconds.items()
     ]
     total = [spent for s in seconds.values() for spent in s]
-    rows += [[], ["total", str(len(total)), "", f"{sum(total) / 60:.1f}"]]
-    return tabular("@{}lrrr@{}", ["fleet", "models", "seconds a model", "core minutes"], rows)
+    rows += [[], ["All", str(len(total)), "", f"{sum(total) / 60:.1f}"]]
+    return tabular("@{}lrrr@{}", ["Fleet", "Models", "Seconds a model", "Core minutes"], rows)
 
 
 def config(experiment: Experiment) -> str:
     """Return the recipes side by side."""
-    recipes = {"training": experiment.training} | {
-        label(name): method.finetune
-        for name, method in experiment.methods.items()
-        if name in ("finetune", "random_mask")
+    methods = experiment.methods
+    columns = {
+        "Original, retrained": ("--", experiment.training),
+        label("finetune"): ("--", methods["finetune"].finetune),
+        label("random_mask"): (f"{methods['random_mask'].perturb.ratio:g}", methods["random_mask"].finetune),
     }
-    keys = {
-        "objective": "objective",
-        "optimizer": "optimiser",
-        "epochs": "epochs",
-        "batch": "batch size",
-        "learning_rate": "learning rate, first step",
-        "final_learning_rate": "learning rate, last step",
-        "momentum": "momentum",
-        "weight_decay": "weight decay",
+    lines: dict[str, Callable[[Recipe], str]] = {
+        "Epochs": lambda recipe: plain(recipe.epochs),
+        "Batch": lambda recipe: plain(recipe.batch),
+        "Optimiser": lambda recipe: (
+            plain(recipe.optimizer) + (f", momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else "")
+        ),
+        "Learning rate, first": lambda recipe: plain(recipe.learning_rate),
+        "Learning rate, last": lambda recipe: plain(recipe.final_learning_rate),
+        "Weight decay": lambda recipe: plain(recipe.weight_decay),
     }
-    rows = []
-    for key, name in keys.items():
-        values = [getattr(recipe, key) for recipe in recipes.values()]
-        texts = [
-            "--" if key == "momentum" and recipe.optimizer == "adam" else _cell(value)
-            for value, recipe in zip(values, recipes.values(), strict=True)
-        ]
-        rows.append([name, *texts])
-    return tabular("@{}l" + "l" * len(recipes) + "@{}", ["", *map(escape, recipes)], rows)
-
-
-def _cell(value: object) -> str:
-    names = {"adam": "Adam", "sgd": "SGD", "cross_entropy": "cross entropy"}
-    return names.get(value) if isinstance(value, str) and value in names else plain(value)
+    rows = [["Mask ratio", *(ratio for ratio, _ in columns.values())]]
+    rows += [[name, *(text(recipe) for _, recipe in columns.values())] for name, text in lines.items()]
+    return tabular("@{}l" + "c" * len(columns) + "@{}", ["", *columns], rows)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from pydantic import BaseModel
 
 from random_mask.config import Recipe
+from random_mask.models import resnet18_with
 from random_mask.perturb import apply_masks
 from random_mask.stages.command import run
-from random_mask.stages.fleet import model_with, train_shard
+from random_mask.stages.fleet import train_shard
 from random_mask.weights import read_masks, read_weights
 
 
@@ -38,7 +41,12 @@ def main(
     train_shard(
         role,
         range(first, last + 1),
-        lambda index: model_with(apply_masks(original, read_masks(masks, index))),
+        lambda index: resnet18_with(
+            {
+                name: torch.from_numpy(np.array(tensor))
+                for name, tensor in apply_masks(original, read_masks(masks, index)).items()
+            }
+        ),
         settings.recipe,
         seed=settings.seed,
         images=images,

@@ -14,7 +14,6 @@ from random_mask.config import Recipe
 from random_mask.data.splits import read_split
 from random_mask.files import read_npz, read_text, write_npz, write_text
 from random_mask.machine import describe
-from random_mask.models import build_resnet18
 from random_mask.seeds import generator
 from random_mask.stages.command import progress
 from random_mask.training import Images, fit_fleet
@@ -27,13 +26,6 @@ def read_data(images: Path, split_table: Path) -> tuple[Images, dict[str, np.nda
     """Read what `prepare_data` wrote: the images and the indices of each part."""
     parts, _ = read_split(read_text(split_table), str(split_table))
     return Images.from_arrays(read_npz(images)), parts
-
-
-def model_with(weights: dict[str, np.ndarray]) -> nn.Module:
-    """Return a ResNet-18 with these weights."""
-    model = build_resnet18(len(weights["fc.bias"]), seed=0)
-    model.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in weights.items()})
-    return model
 
 
 def train_shard(

@@ -29,12 +29,13 @@ def main(
     comparisons: Path,
     masks: list[Path],
     costs: list[Path],
+    simulation: Path,
     output: Path,
     folder: Path,
 ) -> None:
     """Write `output`, the macros, and one tabular per table into `folder`."""
     experiment = settings.experiment
-    table = pd.read_csv(scores)
+    table, simulated = pd.read_csv(scores), pd.read_csv(simulation)
     counts = {
         method: pd.concat([pd.read_csv(path) for path in masks if path.parent.parent.name == method])
         for method, definition in experiment.methods.items()
@@ -46,7 +47,7 @@ def main(
     original = next(read_json(path) for path in costs if path.parent.parent.name == "original")
     machine = original["machine"] | {
         "snakemake": version("snakemake"),
-        "precision": "fp32",
+        "precision": "32-bit floating-point",
         "threads": 1,
     }
     collected = numbers.collect(
@@ -57,11 +58,13 @@ def main(
         seconds,
         {name: original[name] for name in ("weights", "live_weights", "classes")},
         machine,
+        simulated,
     )
     write_text(output, numbers.as_tex(collected))
     write_text(folder / "scores.tex", tables.scores(table, list(experiment.methods)))
     write_text(folder / "masks.tex", tables.masks(counts))
     write_text(folder / "cost.tex", tables.cost(seconds))
+    write_text(folder / "simulation.tex", tables.simulation(simulated))
     write_text(folder / "config.tex", tables.config(experiment))
     progress(f"{len(collected)} numbers")
 
@@ -71,7 +74,7 @@ def _fleet(path: Path) -> str:
     folder = path.parent
     if folder.name.startswith("original-"):
         return label(folder.parent.name)
-    return {"oracle": "retrained (oracle)", "retrain": "retrained (independent)"}.get(folder.name, "original")
+    return {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}.get(folder.name, "Original")
 
 
 if __name__ == "__main__":
