@@ -1,0 +1,1 @@
+"""Measures of unlearning, computed from stored logits."""
