@@ -223,8 +223,9 @@ def _epsilon_tables(n_positive: int, n_negative: int) -> tuple[np.ndarray, np.nd
 
 def _best_on_grids(positive: np.ndarray, negative: np.ndarray) -> float:
     """Return the largest epsilon on the released code's grids, or -inf; both arrays are [models], sorted."""
-    best = _best_double_threshold(*_narrow_and_wide(positive, negative))
-    return _best_single_threshold(positive, negative, best)
+    cuts = _cuts(positive, negative)
+    best = _best_double_threshold(*_narrow_and_wide(positive, negative), cuts)
+    return _best_single_threshold(positive, negative, cuts, best)
 
 
 def _narrow_and_wide(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -233,22 +234,25 @@ def _narrow_and_wide(positive: np.ndarray, negative: np.ndarray) -> tuple[np.nda
     return (negative, positive) if positive_is_wide else (positive, negative)
 
 
-def _best_single_threshold(positive: np.ndarray, negative: np.ndarray, best: float) -> float:
+def _best_single_threshold(
+    positive: np.ndarray, negative: np.ndarray, cuts: np.ndarray, best: float
+) -> float:
     """Return the largest epsilon of `confidence >= t means positive`, or `best` if that is larger.
 
     All thresholds between two neighbouring confidences are one attack. So the grid is consulted only for the
     attacks that would win, and only about whether it has a point between the two; its length does not matter.
     """
-    pooled, missed, negative_below = _cuts(positive, negative)
     epsilon, _ = _epsilon_tables(len(positive), len(negative))
-    found = epsilon[missed * (len(negative) + 1) + len(negative) - negative_below]
+    missed, accepted = positive.searchsorted(cuts), len(negative) - negative.searchsorted(cuts)
+    found = epsilon[missed * (len(negative) + 1) + accepted]
     # The outermost cuts belong to attacks that are always discarded.
-    cuts = 1 + np.flatnonzero(found[1:-1] > best)
-    if not cuts.size:
+    winning = 1 + np.flatnonzero(found[1:-1] > best)
+    if not winning.size:
         return best
-    reached = _grid_points_up_to(pooled[cuts], pooled[0], pooled[-1])
-    reached_below = _grid_points_up_to(pooled[cuts - 1], pooled[0], pooled[-1])
-    return found[cuts[reached > reached_below]].max(initial=best)
+    low, high = cuts[0], cuts[-2]
+    reached = _grid_points_up_to(cuts[winning], low, high)
+    reached_below = _grid_points_up_to(cuts[winning - 1], low, high)
+    return found[winning[reached > reached_below]].max(initial=best)
 
 
 def _grid_points_up_to(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -286,7 +290,7 @@ def _grid_points_up_to(values: np.ndarray, low: float, high: float) -> np.ndarra
     return bisect(from_first, 0, half) + bisect(from_last, half, n_points)
 
 
-def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray) -> float:
+def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray, cuts: np.ndarray) -> float:
     """Return the largest epsilon of `l <= confidence <= r means narrow`, or -inf.
 
     Branch and bound over the right thresholds: few of them can beat what is known, and only those are paired
@@ -299,11 +303,11 @@ def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray) -> float:
     right = np.linspace(first, last, math.ceil((last - first) * THRESHOLDS_PER_UNIT))
     left_first, left_last = right - width - BUFFER, right - width + BUFFER
 
-    pooled, narrow_below, wide_below = _cuts(narrow, wide)
-    right_cut = pooled.searchsorted(right, side="right")
+    narrow_below, wide_below = narrow.searchsorted(cuts), wide.searchsorted(cuts)
+    right_cut = cuts.searchsorted(right, side="right")
     # A left threshold beyond the right one selects nothing, like one at the right cut.
-    lowest = np.minimum(pooled.searchsorted(left_first), right_cut)
-    highest = np.minimum(pooled.searchsorted(left_last), right_cut)
+    lowest = np.minimum(cuts.searchsorted(left_first), right_cut)
+    highest = np.minimum(cuts.searchsorted(left_last), right_cut)
     passes_wide, passes_narrow = wide_below[1:] > wide_below[:-1], narrow_below[1:] > narrow_below[:-1]
     corners = 1 + np.flatnonzero(passes_wide[:-1] & passes_narrow[1:])
     corners = corners[(corners > lowest[0]) & (corners < highest[-1])]
@@ -332,34 +336,32 @@ def _best_double_threshold(narrow: np.ndarray, wide: np.ndarray) -> float:
         rows = rows[bounds(rows, rows) > best]
         left = np.linspace(left_first[rows], left_last[rows], LEFT_THRESHOLDS, axis=1)
         rows = rows[:, None]
-        left_cut = np.minimum(pooled.searchsorted(left), right_cut[rows])
+        left_cut = np.minimum(cuts.searchsorted(left), right_cut[rows])
         best = max(best, epsilon[outcome(left_cut, rows, rows)].max(initial=-np.inf))
         order = order[n_blocks:]
         n_blocks *= 2
     return best
 
 
-def _cuts(narrow: np.ndarray, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the distinct confidences [c] and how many of each fleet lie below each of the c + 1 cuts.
+def _cuts(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """Return the distinct confidences, sorted, and infinity: cut i separates what is below the i-th of them.
 
-    Cut i lies just below the i-th confidence; the last one lies above all of them.
+    Thresholds that fall between the same cuts are one attack.
     """
-    pooled = np.unique(np.concatenate([narrow, wide]))
-    cuts = np.append(pooled, np.inf)
-    narrow_below, wide_below = narrow.searchsorted(cuts), wide.searchsorted(cuts)
-    return pooled, narrow_below, wide_below
+    return np.append(np.unique(np.concatenate([positive, negative])), np.inf)
 
 
 def _best_of_all_intervals(positive: np.ndarray, negative: np.ndarray) -> float:
     """Return the largest epsilon over all thresholds, or -inf; both arrays are [models], sorted."""
-    _, missed, negative_below = _cuts(positive, negative)
+    cuts = _cuts(positive, negative)
     epsilon, _ = _epsilon_tables(len(positive), len(negative))
-    best = epsilon[missed * (len(negative) + 1) + len(negative) - negative_below].max()
+    missed, accepted = positive.searchsorted(cuts), len(negative) - negative.searchsorted(cuts)
+    best = epsilon[missed * (len(negative) + 1) + accepted].max()
 
     narrow, wide = _narrow_and_wide(positive, negative)
-    _, narrow_below, wide_below = _cuts(narrow, wide)
+    narrow_below, wide_below = narrow.searchsorted(cuts), wide.searchsorted(cuts)
     epsilon, _ = _epsilon_tables(len(narrow), len(wide))
-    for right in range(1, len(narrow_below)):
+    for right in range(1, len(cuts)):
         missed = len(narrow) - narrow_below[right] + narrow_below[:right]
         accepted = wide_below[right] - wide_below[:right]
         best = max(best, epsilon[missed * (len(wide) + 1) + accepted].max())
