@@ -77,6 +77,23 @@ def peak_memory():
     print(f"  {peak / 1e6:.0f} MB beside the {given / 1e6:.0f} MB of the two arrays")
 
 
+def ceiling():
+    print(
+        "\nForgetting quality of two fleets of one population (Gaussian, 200 examples): grids | all intervals"
+    )
+    spreads = (0.05, 0.3, 1.0, 3.0)
+    print("          " + "".join(f"{f'sd {spread:g}':^19}" for spread in spreads))
+    for n_models in (16, 64, 512):
+        cells = []
+        for spread in spreads:
+            rng = np.random.default_rng([n_models, int(100 * spread)])
+            pair = rng.normal(0, spread, (2, n_models, 200))
+            on_grids = competition.points(competition.epsilons(*pair), n_models).mean()
+            anywhere = competition.points(competition.epsilons_all_intervals(*pair), n_models).mean()
+            cells.append(f"{on_grids:>8.3f} | {anywhere:<8.3f}")
+        print(f"  N = {n_models:<4}" + "".join(cells))
+
+
 def resampling(full):
     replicates, n_examples = (1000, 1000) if full else (20, 100)
     accuracy = np.full(N_MODELS, 0.9)
@@ -97,6 +114,7 @@ def main():
     by_number_of_models()
     by_number_of_examples()
     peak_memory()
+    ceiling()
     resampling(options.full)
 
 

@@ -8,6 +8,7 @@ import argparse
 import csv
 import sys
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--per-example", type=Path, metavar="CSV", help="write epsilon and points of each example"
     )
+    command.add_argument(
+        "--ceiling", type=Path, metavar="NPZ", help="a second retrained fleet, to show what could be reached"
+    )
     command.add_argument("--seed", type=_integer(0), default=0, help="of the resampling (default 0)")
     command.add_argument(
         "--replicates", type=_integer(2), default=200, help="resamples for the interval (default 200)"
@@ -78,35 +82,47 @@ def _integer(lowest: int):
 
 
 def _score(options: argparse.Namespace) -> None:
-    unlearned, unlearned_scored = _read_fleet(options.unlearned)
-    retrained, retrained_scored = _read_fleet(options.retrained)
-    if unlearned.confidences.shape[1] != retrained.confidences.shape[1]:
+    oracle = _read_fleet(options.retrained)
+    unlearned, result = _judge(options.unlearned, oracle, options)
+    ceiling = _judge(options.ceiling, oracle, options) if options.ceiling else None
+    if options.per_example:
+        _write_examples(options.per_example, unlearned, oracle[0])
+
+    n_examples = unlearned.confidences.shape[1]
+    print(f"{n_examples} forget examples, {len(oracle[0])} retrained models; 95 % intervals in brackets")
+    for name, value in result.items():
+        _print_line(name.replace("_", " "), value, len(unlearned))
+    if "score" not in result:
+        print("score               not computed: it needs retain_accuracy and test_accuracy in both files")
+    if ceiling:
+        for name, value in ceiling[1].items():
+            _print_line(f"ceiling of {name.split('_')[-1]}", value, len(ceiling[0]))
+            if name in result and value.estimate > 0:
+                print(f"{'  share reached':<20}{result[name].estimate / value.estimate:.2f}")
+
+
+def _print_line(label: str, value: intervals.Interval, n_models: int) -> None:
+    print(f"{label:<20}{value.estimate:.4f}  [{value.low:.4f}, {value.high:.4f}]  N = {n_models}")
+
+
+def _judge(
+    path: Path, oracle: tuple[intervals.Fleet, bool], options: argparse.Namespace
+) -> tuple[intervals.Fleet, dict[str, intervals.Interval]]:
+    """Return the file's fleet, and its intervals against the oracle as far as there are accuracies."""
+    fleet, has_accuracies = _read_fleet(path)
+    retrained, retrained_has_accuracies = oracle
+    if fleet.confidences.shape[1] != retrained.confidences.shape[1]:
         raise BadInputError(
-            f"{options.unlearned} holds {unlearned.confidences.shape[1]} forget examples but "
-            f"{options.retrained} {retrained.confidences.shape[1]}; both need the same examples, in order"
+            f"{path} holds {fleet.confidences.shape[1]} forget examples but {options.retrained} "
+            f"{retrained.confidences.shape[1]}; both need the same examples, in the same order"
         )
     try:
-        result = intervals.score_intervals(
-            unlearned, retrained, seed=options.seed, replicates=options.replicates
-        )
+        result = intervals.score_intervals(fleet, retrained, seed=options.seed, replicates=options.replicates)
     except ValueError as error:
-        raise BadInputError(f"{options.retrained}: {error}") from None
-    if options.per_example:
-        _write_examples(options.per_example, unlearned, retrained)
-
-    n_models = f"N = {len(unlearned)}"
-    if len(retrained) != len(unlearned):
-        n_models += f" (against {len(retrained)} retrained)"
-    shown = (
-        ["forgetting_quality", "score"] if unlearned_scored and retrained_scored else ["forgetting_quality"]
-    )
-    print(f"{unlearned.confidences.shape[1]} forget examples; 95 % intervals in brackets")
-    for name in shown:
-        value = result[name]
-        label = name.replace("_", " ")
-        print(f"{label:<18}  {value.estimate:.4f}  [{value.low:.4f}, {value.high:.4f}]  {n_models}")
-    if "score" not in shown:
-        print("score               not computed: it needs retain_accuracy and test_accuracy in both files")
+        raise BadInputError(f"{path} against {options.retrained}: {error}") from None
+    if not (has_accuracies and retrained_has_accuracies):
+        del result["score"]
+    return fleet, result
 
 
 def _read_fleet(path: Path) -> tuple[intervals.Fleet, bool]:
@@ -118,7 +134,7 @@ def _read_fleet(path: Path) -> tuple[intervals.Fleet, bool]:
         raise BadInputError(f"{path}: no such file") from None
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError):
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
         # np.load returns a bare array, which is no context manager, for a .npy file.
         raise BadInputError(
             f"{path}: not a .npz archive of plain arrays; write it with numpy.savez, without object arrays"

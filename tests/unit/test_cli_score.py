@@ -97,6 +97,30 @@ def test_without_accuracies_only_forgetting_quality(files, tmp_path, capsys):
     assert "score               not computed" in out
 
 
+def test_ceiling_and_share(files, tmp_path, capsys):
+    other = save(tmp_path / "other.npz", **fleet_arrays(2))
+    assert cli.main(["score", files[0], files[1], "--ceiling", other, "--replicates", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert cli.main(["score", other, files[1], "--replicates", "3"]) == 0
+    alone = capsys.readouterr().out.splitlines()
+    assert (
+        lines[3].removeprefix("ceiling of quality").split()
+        == alone[1].removeprefix("forgetting quality").split()
+    )
+    assert lines[5].removeprefix("ceiling of score").split() == alone[2].removeprefix("score").split()
+    share = float(lines[2].split()[1]) / float(alone[2].split()[1])
+    assert lines[6].startswith("  share reached")
+    assert float(lines[6].split()[-1]) == pytest.approx(share, abs=0.01)
+
+
+def test_corrupt_archive(files, tmp_path, refusal):
+    np.savez_compressed(tmp_path / "bad.npz", **fleet_arrays(0))
+    data = bytearray((tmp_path / "bad.npz").read_bytes())
+    data[200:260] = bytes(60)
+    (tmp_path / "bad.npz").write_bytes(data)
+    assert "bad.npz: not a .npz archive" in refusal(tmp_path / "bad.npz", files[1])
+
+
 def test_per_example_table(files, tmp_path, capsys):
     table = tmp_path / "examples.csv"
     assert cli.main(["score", *files, "--per-example", str(table), "--replicates", "2"]) == 0
@@ -163,6 +187,13 @@ def test_fleets_that_do_not_match(files, tmp_path, refusal):
 def test_oracle_without_any_accuracy(files, tmp_path, refusal):
     dead = save(tmp_path / "dead.npz", **(fleet_arrays(1) | {"test_accuracy": np.zeros(N_MODELS)}))
     assert "dead.npz: retrained.test_accuracy is 0" in refusal(files[0], dead)
+
+
+def test_too_few_models_for_an_interval(files, tmp_path, refusal):
+    three = {name: array if name == "labels" else array[:3] for name, array in fleet_arrays(0).items()}
+    line = refusal(save(tmp_path / "three.npz", **three), files[1])
+    assert "three.npz against" in line
+    assert "at least 4 models" in line
 
 
 def test_table_that_cannot_be_written(files, tmp_path, refusal):

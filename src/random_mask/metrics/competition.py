@@ -132,9 +132,10 @@ def points(epsilons: ArrayLike, n_models: int) -> np.ndarray:
 def forgetting_quality(unlearned: ArrayLike, retrained: ArrayLike) -> float:
     """Return the forgetting quality F: the mean points over the forget examples, in [0, 1].
 
-    Two independent fleets of one distribution earn about 0.18 to 0.20, not 1, because epsilon is a maximum
-    over many attacks: report F beside N and beside the F of a second retrained fleet. Arguments and errors
-    are those of `epsilons`; N is the number of unlearned models.
+    Two independent fleets of one distribution do not earn 1, because epsilon is a maximum over many attacks,
+    but 0.09 to 0.20, by the scale of their confidences (see `docs/metric.md`): report F beside N and beside
+    the F of a second retrained fleet. Arguments and errors are those of `epsilons`; N is the number of
+    unlearned models.
     """
     return float(points(epsilons(unlearned, retrained), len(unlearned)).mean())
 
