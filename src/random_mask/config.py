@@ -181,6 +181,12 @@ class Experiment(_Section):
                     f"ratio_sweep.method: unknown method {self.ratio_sweep.method!r}; "
                     "name one of `methods` that perturbs by random_mask"
                 )
+            ratios = [*self.ratio_sweep.ratios, base.perturb.ratio]
+            if len(set(ratios)) < len(ratios):
+                raise ValueError(
+                    f"ratio_sweep.ratios: a ratio stands twice; {base.perturb.ratio:g} is that of "
+                    f"{self.ratio_sweep.method} itself"
+                )
         self._check_last_batches()
         return self
 

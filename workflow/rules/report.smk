@@ -52,14 +52,13 @@ rule tables:
         "../../environment.yml"
     params:
         settings=plan.settings(experiment=experiment),
-        folder=plan.path("tables"),
     message:
         "Writing tables and numbers"
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --masks {input.masks:q} "
         "--simulation {input.simulation:q} --costs {input.costs:q} "
-        "--output {output.numbers:q} --folder {params.folder:q} 2> {log:q}"
+        "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
 
 
 rule paper:

@@ -1,11 +1,7 @@
-"""Writes `environment.yml`, the conda twin of the lock `requirements.txt`."""
-
-from __future__ import annotations
+"""Writes `environment.yml`, the conda twin of the lock: conda_environment.py LOCK OUTPUT."""
 
 import sys
 from pathlib import Path
-
-__all__ = ["as_environment"]
 
 HEAD = """\
 # The conda twin of requirements.txt: the same versions. Made by `make lock`; do not edit.
@@ -22,14 +18,10 @@ dependencies:
 
 
 def as_environment(lock: str) -> str:
-    """Return the conda environment of a lock.
-
-    Args:
-        lock: the text of `requirements.txt`.
-    """
+    """Return the conda environment with the versions of a lock, given as text."""
     pins = [line.rstrip("\\ ") for line in lock.splitlines() if line[:1].isalnum()]
     return HEAD + "".join(f'      - "{pin}"\n' for pin in pins)
 
 
 if __name__ == "__main__":
-    Path("environment.yml").write_text(as_environment(Path(sys.argv[1]).read_text()))
+    Path(sys.argv[2]).write_text(as_environment(Path(sys.argv[1]).read_text()))

@@ -51,7 +51,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> str:
     above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Seconds} \\"
     rules = r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}\cmidrule(lr){6-8}"
     head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", "{a model}"]
-    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\,}c" + 3 * "S[table-format=3.1]" + "S[table-format=3.1]@{}"
+    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + 3 * "S[table-format=3.1]" + "S[table-format=3.1]@{}"
     return tabular(columns, head, rows, above=above + "\n" + rules)
 
 

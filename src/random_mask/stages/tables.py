@@ -31,9 +31,9 @@ def main(
     costs: list[Path],
     simulation: Path,
     output: Path,
-    folder: Path,
+    tabulars: list[Path],
 ) -> None:
-    """Write `output`, the macros, and one tabular per table into `folder`."""
+    """Write `output`, the macros, and each table that is asked for; its kind is the name of the file."""
     experiment = settings.experiment
     table, simulated = pd.read_csv(scores), pd.read_csv(simulation)
     counts = {
@@ -61,11 +61,15 @@ def main(
         simulated,
     )
     write_text(output, numbers.as_tex(collected))
-    write_text(folder / "scores.tex", tables.scores(table, list(experiment.methods)))
-    write_text(folder / "masks.tex", tables.masks(counts))
-    write_text(folder / "cost.tex", tables.cost(seconds))
-    write_text(folder / "simulation.tex", tables.simulation(simulated))
-    write_text(folder / "config.tex", tables.config(experiment))
+    texts = {
+        "scores": lambda: tables.scores(table, list(experiment.methods)),
+        "masks": lambda: tables.masks(counts),
+        "cost": lambda: tables.cost(seconds),
+        "simulation": lambda: tables.simulation(simulated),
+        "config": lambda: tables.config(experiment),
+    }
+    for path in tabulars:
+        write_text(path, texts[path.stem]())
     progress(f"{len(collected)} numbers")
 
 

@@ -1,0 +1,157 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from random_mask.config import json_schema, load, validate
+from random_mask.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
+
+
+@pytest.fixture
+def content() -> dict:
+    return yaml.safe_load((ROOT / "config" / "digits.yaml").read_text())
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_shipped_configurations_are_valid(path):
+    assert load(path).experiment == path.stem
+    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(json_schema()))
+
+
+def test_the_schema_in_the_repository_is_current():
+    schema = ROOT / "workflow" / "schemas" / "config.schema.json"
+    assert schema.read_text() == json_schema(), "run `make schema`"
+
+
+def test_every_key_has_a_description():
+    schema = json.loads(json_schema())
+    for name, section in {"Experiment": schema, **schema["$defs"]}.items():
+        for key, value in section["properties"].items():
+            assert value.get("description"), f"{name}.{key}"
+
+
+def change(content: dict, path: str, value) -> dict:
+    changed = json.loads(json.dumps(content))  # YAML anchors are shared objects
+    *parents, last = path.split(".")
+    section = changed
+    for parent in parents:
+        section = section[parent]
+    section[last] = value
+    return changed
+
+
+MISTAKES = [
+    ("modles", 16, "modles: unknown key"),
+    ("data.trian", 5, "data.trian: unknown key"),
+    ("methods.random_mask.perturb.raito", 0.3, "methods.random_mask.perturb.raito: unknown key"),
+    ("methods.random_mask.finetune.lr", 0.3, "methods.random_mask.finetune.lr: unknown key"),
+    ("models", "sixteen", "models: input should be a valid integer, not 'sixteen'"),
+    ("models", 1, "models: input should be greater than or equal to 2, not 1"),
+    ("models", 16.5, "models: "),
+    ("seed", -1, "seed: "),
+    ("experiment", "../up", "experiment: "),
+    ("training.learning_rate", "fast", "training.learning_rate: "),
+    ("training.learning_rate", 0, "training.learning_rate: "),
+    ("training.optimizer", "adagrad", "training.optimizer: "),
+    ("training.batch", 1, "training.batch: "),
+    ("methods.random_mask.perturb.ratio", 1.5, "methods.random_mask.perturb.ratio: "),
+    ("methods.random_mask.perturb.ratio", -0.1, "methods.random_mask.perturb.ratio: "),
+    ("methods.random_mask.perturb.spare", "bn", "methods.random_mask.perturb.spare: "),
+    ("methods.random_mask.perturb.name", "shake", "methods.random_mask.perturb.name: unknown 'shake'"),
+    ("methods.random_mask.finetune.objective", "hinge", "methods.random_mask.finetune.objective: "),
+    ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown method 'mask'"),
+    ("ratio_sweep.method", "finetune", "ratio_sweep.method: unknown method 'finetune'"),
+    ("ratio_sweep.ratios", [0.1, 2], "ratio_sweep.ratios.1: "),
+    ("ratio_sweep.ratios", [0.5, 0.5], "ratio_sweep.ratios: "),
+    ("ratio_sweep.ratios", [0.5, 0.3], "ratio_sweep.ratios: "),
+    ("data.forget.size", 900, "data.forget.size: 900 images to forget, but train has 900"),
+    ("data.forget.size", 5000, "data.forget.size: 5000 images to forget"),
+    ("data.forget.size", 0, "data.forget.size: "),
+    ("data.train", 1700, "data.train + validation + test: "),
+    ("data.name", "mnist", "data.name: "),
+    ("data", None, "data: "),
+    ("training.batch", 854, "training.batch: 855 images in batches of 854"),
+    ("replicates", 3, "replicates: "),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), MISTAKES, ids=[f"{p}={v}" for p, v, _ in MISTAKES])
+def test_a_mistake_is_one_line_that_names_the_key(content, path, value, message):
+    with pytest.raises(InputError) as caught:
+        validate(change(content, path, value), source="config/mine.yaml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"config/mine.yaml: {message}"), lines[0]
+
+
+def test_a_method_has_a_name_that_can_be_a_folder(content):
+    content["methods"]["Random Mask"] = content["methods"]["finetune"]
+    with pytest.raises(InputError, match=r"methods\.Random Mask: string should match pattern"):
+        validate(content)
+
+
+def test_several_mistakes_are_several_lines(content):
+    changed = change(change(content, "models", 1), "modles", 3)
+    with pytest.raises(InputError) as caught:
+        validate(changed)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_missing_section_is_named(content):
+    del content["training"]
+    with pytest.raises(InputError, match="training: missing"):
+        validate(content)
+
+
+@pytest.mark.parametrize("name", ["finetune", "random_mask", "random_mask_described"])
+def test_the_methods_of_the_paper_are_required(content, name):
+    del content["methods"][name]
+    with pytest.raises(InputError, match=rf"methods\.{name}: missing"):
+        validate(content)
+
+
+@pytest.mark.parametrize("name", ["original", "retrain", "oracle"])
+def test_the_names_of_the_references_are_reserved(content, name):
+    content["methods"][name] = content["methods"]["finetune"]
+    with pytest.raises(InputError, match=rf"methods\.{name}: .*reserved"):
+        validate(content)
+
+
+def test_any_notation_of_a_number_is_read(content, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text((ROOT / "config" / "digits.yaml").read_text().replace("1.0e-3", "1e-3"))
+    assert load(path) == validate(content)
+
+
+@pytest.mark.parametrize("text", ["a: [", "", "- 1", "7"])
+def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"mine\.yaml: "):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.yaml: no such configuration file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_the_sweep_adds_a_fleet_for_every_ratio(content):
+    experiment = validate(change(content, "ratio_sweep.ratios", [0.0, 0.5]))
+    series = experiment.ratio_series()
+    assert series == {0.0: "random_mask_ratio_0", 0.3: "random_mask", 0.5: "random_mask_ratio_0.5"}
+    methods = experiment.all_methods()
+    for ratio, name in series.items():
+        assert methods[name].perturb.ratio == ratio
+        assert methods[name].finetune == methods["random_mask"].finetune
+
+
+def test_every_method_has_the_same_budget(content):
+    for path in CONFIGS:
+        experiment = load(path)
+        assert len({m.finetune.epochs for m in experiment.all_methods().values()}) == 1, path

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from random_mask.errors import InputError
+from random_mask.files import read_npz, read_text, replacing, write_npz, write_text
+from random_mask.fleets import read_fleet, repeated
+from random_mask.perturb import draw_masks
+from random_mask.weights import read_masks, read_weights, write_masks, write_weights
+
+ARRAYS = {"logits": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4), "model": np.arange(3)}
+
+
+def test_arrays_survive_and_give_the_same_bytes(tmp_path):
+    write_npz(tmp_path / "a.npz", ARRAYS)
+    write_npz(tmp_path / "b.npz", ARRAYS)
+    read = read_npz(tmp_path / "a.npz")
+    assert read.keys() == ARRAYS.keys()
+    assert all(np.array_equal(read[name], array) for name, array in ARRAYS.items())
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_objects_are_not_pickled(tmp_path):
+    with pytest.raises(TypeError, match="pickled"):
+        write_npz(tmp_path / "a.npz", {"x": np.array([{}])})
+    np.savez(tmp_path / "b.npz", x=np.array([{}]))
+    with pytest.raises(InputError, match=r"b\.npz: damaged"):
+        read_npz(tmp_path / "b.npz")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+
+    def fail():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("cut", [0, 10, 200])
+def test_a_damaged_file_is_named_with_the_remedy(tmp_path, cut):
+    write_npz(tmp_path / "a.npz", ARRAYS)
+    write_weights(tmp_path / "a.safetensors", ARRAYS, {})
+    for name, read in (("a.npz", read_npz), ("a.safetensors", read_weights)):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[:cut])
+        with pytest.raises(InputError, match=rf"{name}: damaged.*; delete it and run snakemake again"):
+            read(path)
+
+
+@pytest.mark.parametrize("read", [read_npz, read_weights, read_text])
+def test_a_missing_file_is_named(tmp_path, read):
+    with pytest.raises(InputError, match="none: no such file"):
+        read(tmp_path / "none")
+
+
+def test_masks_take_one_bit_a_weight(tmp_path):
+    weights = {"conv1.weight": np.ones((64, 3, 7, 7), np.float32), "fc.bias": np.ones(10, np.float32)}
+    masks = {
+        model: draw_masks(weights, ratio=0.3, spare="described", rng=np.random.default_rng(model))
+        for model in (4, 5)
+    }
+    path = tmp_path / "masks.safetensors"
+    write_masks(path, masks, {"seed": "1"})
+    for model in masks:
+        read = read_masks(path, model)
+        assert read.keys() == masks[model].keys()
+        assert all(np.array_equal(read[name], mask) for name, mask in masks[model].items())
+    assert read_masks(path, 40) == {}, "model 4 is not model 40"
+    assert path.stat().st_size < 2 * (64 * 3 * 49 + 10) / 8 + 1000
+
+
+def test_shards_are_put_together_in_order(tmp_path):
+    paths = [tmp_path / f"{n}.npz" for n in range(2)]
+    for n, path in enumerate(paths):
+        write_npz(path, {"model": np.array([2 * n, 2 * n + 1]), "logits": np.full((2, 3), n)})
+    assert np.array_equal(read_fleet(paths)["model"], [0, 1, 2, 3])
+
+
+def test_shards_that_do_not_belong_together_are_named(tmp_path):
+    paths = [tmp_path / f"{n}.npz" for n in range(2)]
+    for n, path in enumerate(paths):
+        write_npz(path, {"logits": np.zeros((2, 3 + n))})
+    with pytest.raises(InputError, match=r"1\.npz: does not fit .*0\.npz"):
+        read_fleet(paths)
+
+
+def test_a_fleet_of_copies():
+    fleet = repeated({"accuracy_test": np.array([0.5]), "logits": np.ones((1, 2, 3))}, 4)
+    assert fleet["accuracy_test"].tolist() == [0.5] * 4
+    assert fleet["logits"].shape == (4, 2, 3)

@@ -1,0 +1,65 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from random_mask.sources import PACKAGE, modules_of
+
+STAGES = sorted(
+    path.stem
+    for path in (PACKAGE / "stages").glob("*.py")
+    if path.stem not in ("__init__", "command", "fleet")
+)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_modules_of_a_stage_are_those_it_loads(stage):
+    """Compared with what Python itself loads, in a fresh process."""
+    module = f"random_mask.stages.{stage}"
+    program = (
+        f"import {module}, sys\n"
+        "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'random_mask'))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(modules_of(module)) == {Path(line) for line in result.stdout.split()}
+
+
+def names(stage: str) -> set[str]:
+    return {
+        path.relative_to(PACKAGE).with_suffix("").as_posix()
+        for path in modules_of(f"random_mask.stages.{stage}")
+    }
+
+
+def test_what_an_edit_re_runs():
+    """Editing a figure never retrains, and editing the perturbation never retrains the oracle."""
+    trains = ("train_original", "retrain", "finetune")
+    assert not any("report/figures" in names(stage) for stage in trains)
+    assert "perturb" not in names("retrain") | names("train_original")
+    assert "perturb" in names("perturb") & names("finetune")
+    assert all("training" in names(stage) for stage in trains)
+    assert "training" not in names("evaluate") | names("figures") | names("perturb")
+
+
+def test_imports_are_found_however_they_are_written(tmp_path):
+    package = tmp_path / "pack"
+    (package / "sub").mkdir(parents=True)
+    for name, text in {
+        "__init__": "",
+        "a": "import pack.b\nfrom . import c\ndef f():\n    from .sub import d",
+        "b": "",
+        "c": "from pack.sub.e import x",
+        "sub/__init__": "",
+        "sub/d": "",
+        "sub/e": "x = 1\nfrom .. import b",
+        "unused": "",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    found = {path.relative_to(package).with_suffix("").as_posix() for path in modules_of("pack.a", package)}
+    assert found == {"__init__", "a", "b", "c", "sub/__init__", "sub/d", "sub/e"}
+
+
+def test_an_unknown_module_is_an_error():
+    with pytest.raises(FileNotFoundError, match=r"no module random_mask\.nothing"):
+        modules_of("random_mask.nothing")

@@ -1,0 +1,75 @@
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ["Snakefile", "requirements.txt", "environment.yml", "config", "paper", "profiles", "src", "workflow"]
+
+
+@dataclass
+class Checkout:
+    """A copy of the repository in which the workflow can be run and files edited."""
+
+    root: Path
+
+    def snakemake(self, *arguments: str, config: str | Path = "config/smoke.yaml", path: str | None = None):
+        """Run snakemake as a user does, and return the finished process; its output is in `stdout`."""
+        command = [Path(sys.executable).parent / "snakemake", "--cores", "2", "--configfile", str(config)]
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=self.root,
+            env={**os.environ, "PATH": path or os.environ["PATH"]},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def planned(self, *arguments: str) -> set[str]:
+        """Return the rules that Snakemake would run."""
+        process = self.snakemake("--dry-run", *arguments)
+        assert process.returncode == 0, process.stdout
+        return {
+            line.split()[1].rstrip(":") for line in process.stdout.splitlines() if line.startswith("rule ")
+        }
+
+    def result(self, name: str) -> Path:
+        return self.root / "results" / "smoke" / name
+
+
+def checkout(folder: Path) -> Checkout:
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy2(source, folder / part)
+    return Checkout(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Checkout:
+    """A checkout in which the smoke experiment has been run to the PDF. Leave it as it is."""
+    made = checkout(tmp_path_factory.mktemp("finished"))
+    made.first_run = made.snakemake()
+    assert made.first_run.returncode == 0, made.first_run.stdout
+    return made
+
+
+@pytest.fixture
+def copy_of_finished(finished, tmp_path) -> Checkout:
+    """A copy of the finished checkout, to be edited."""
+    shutil.copytree(finished.root, tmp_path / "copy")
+    return Checkout(tmp_path / "copy")
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Checkout:
+    """A checkout in which nothing has been run."""
+    folder = tmp_path / "fresh"
+    folder.mkdir()
+    return checkout(folder)

@@ -1,0 +1,194 @@
+"""The smallest real experiment, run as a user runs it, from data to PDF."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from random_mask.metrics.competition import forgetting_quality
+from random_mask.weights import read_masks, read_weights
+
+pytestmark = pytest.mark.slow
+
+COLUMNS = (
+    "method,original,n_models,forgetting_quality,forgetting_quality_low,forgetting_quality_high,"
+    "retain_accuracy,forget_accuracy,test_accuracy,score,score_low,score_high,seconds_per_model"
+)
+METHODS = ["original", "finetune", "random_mask", "random_mask_described", "random_mask_ratio_0", "retrain"]
+
+
+def test_the_paper_is_a_pdf_with_text_and_figures(finished):
+    pdf = finished.result("paper.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-")
+    assert len(pdf) > 200_000
+    # Nothing in it may depend on when or where it was made.
+    assert b"/CreationDate" not in pdf
+    assert str(finished.root).encode() not in pdf
+
+
+def test_the_default_profile_is_loaded(finished):
+    assert "Using workflow specific profile profiles/default" in finished.first_run.stdout
+
+
+def test_scores(finished):
+    path = finished.result("scores.csv")
+    assert path.read_text().splitlines()[0] == COLUMNS
+    scores = pd.read_csv(path).set_index("method")
+    assert list(scores.index) == METHODS
+    assert (scores["n_models"] == 4).all()
+    for name in ("score", "forgetting_quality"):
+        assert (scores[f"{name}_low"] <= scores[name]).all()
+        assert (scores[name] <= scores[f"{name}_high"]).all()
+    assert scores.loc["original", "score"] == 0
+    assert (scores.drop("original")["seconds_per_model"] > 0).all()
+    accuracies = scores[["retain_accuracy", "forget_accuracy", "test_accuracy"]].to_numpy()
+    assert ((accuracies >= 0) & (accuracies <= 1)).all()
+
+
+def test_the_score_follows_from_the_stored_logits(finished):
+    """From the shards themselves, without the stages in between."""
+    split = pd.read_csv(finished.result("data/split.csv"))
+    labels = split.loc[split["part"] == "forget", "label"].to_numpy()
+
+    def confidences(logits):
+        rest = np.where(np.arange(10) == labels[:, None], -np.inf, logits.astype(float))
+        chosen = np.take_along_axis(
+            logits.astype(float), np.broadcast_to(labels[:, None], (4, 16, 1)), axis=2
+        )
+        return chosen[..., 0] - np.logaddexp.reduce(rest, axis=2)
+
+    def fleet(name):
+        return np.load(finished.result(f"fleets/{name}/models-0000-0003.npz"))
+
+    unlearned, oracle = fleet("random_mask/original-0"), fleet("oracle")
+    quality = forgetting_quality(
+        confidences(unlearned["logits_forget"]), confidences(oracle["logits_forget"])
+    )
+    row = pd.read_csv(finished.result("scores.csv")).set_index("method").loc["random_mask"]
+    assert row["forgetting_quality"] == pytest.approx(quality)
+    ratio = 1.0
+    for part in ("retain", "test"):
+        ratio *= unlearned[f"accuracy_{part}"].mean() / oracle[f"accuracy_{part}"].mean()
+    assert row["score"] == pytest.approx(quality * ratio)
+
+
+def test_masks_are_kept_with_a_table_that_counts_them(finished):
+    weights = read_weights(finished.result("original/0.safetensors"))
+    folder = finished.result("masks/random_mask/original-0")
+    table = pd.read_csv(folder / "models-0000-0003.csv")
+    assert set(table["model"]) == {0, 1, 2, 3}
+    for model in (0, 3):
+        masks = read_masks(folder / "models-0000-0003.safetensors", model)
+        for row in table[table["model"] == model].itertuples():
+            assert row.weights == weights[row.tensor].size
+            assert row.masked == ((~masks[row.tensor]).sum() if row.tensor in masks else 0)
+    shortcuts = table[table["tensor"].str.contains(r"downsample\.1")]
+    assert (shortcuts["masked"] > 0).all()
+
+
+def test_every_job_has_a_log_and_a_benchmark(finished):
+    jobs = list(finished.result("benchmarks").rglob("*.tsv"))
+    logs = list(finished.result("logs").rglob("*.log"))
+    assert len(jobs) == len(logs) == 24
+    text = finished.result("logs/oracle/models-0000-0003.log").read_text()
+    assert "model 3 (4 of 4 in this job): epoch 2/2" in text
+    assert "s left" in text
+
+
+def test_the_published_filter_and_the_described_one_train_the_same_way(finished):
+    """The two fleets differ in the filter alone: their masks, not their recipes."""
+    costs = [
+        json.loads(finished.result(f"fleets/{m}/original-0/models-0000-0003.json").read_text())
+        for m in ("random_mask", "random_mask_described")
+    ]
+    assert all(len(cost["seconds_per_model"]) == 4 for cost in costs)
+
+
+def test_figures_are_not_empty(finished, tmp_path):
+    pdftoppm = shutil.which("pdftoppm")
+    if pdftoppm is None:
+        pytest.skip("pdftoppm is not installed (package poppler-utils)")
+    for path in sorted(finished.result("figures").glob("*.pdf")):
+        os.system(f"{pdftoppm} -r 50 -png -singlefile {path} {tmp_path / path.stem}")
+        pixels = np.asarray(Image.open(tmp_path / f"{path.stem}.png").convert("L"))
+        assert 0.01 < (pixels < 200).mean() < 0.9, path.name
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.snakemake().stdout
+
+
+def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished):
+    source = copy_of_finished.root / "src" / "random_mask"
+    for path in source.rglob("*.py"):
+        path.touch()
+    assert copy_of_finished.planned() == set()
+
+    figures = source / "report" / "figures.py"
+    text = figures.read_text()
+    figures.write_text(text + "# edited\n")
+    assert copy_of_finished.planned() == {"figures", "paper", "all"}
+    figures.write_text(text)
+    assert copy_of_finished.planned() == set()
+
+    perturb = source / "perturb.py"
+    perturb.write_text(perturb.read_text() + "# edited\n")
+    planned = copy_of_finished.planned()
+    assert {"perturb", "finetune", "evaluate"} <= planned
+    assert not {"retrain", "train_original", "prepare_data"} & planned
+
+
+def test_without_tex_everything_else_is_made_and_the_remedy_is_named(copy_of_finished, tmp_path):
+    for name in ("paper.pdf", "figures/scores.pdf"):
+        copy_of_finished.result(name).unlink()
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    hidden = ("latexmk", "pdflatex")
+    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for program in folder.iterdir() if folder.is_dir() else ():
+            if program.name not in hidden and not (programs / program.name).exists():
+                (programs / program.name).symlink_to(program)
+    process = copy_of_finished.snakemake(path=str(programs))
+    assert process.returncode != 0
+    assert copy_of_finished.result("figures/scores.pdf").exists()
+    assert "no LaTeX here" in process.stdout
+    assert "sudo apt-get install --no-install-recommends latexmk" in process.stdout
+    assert "Traceback" not in process.stdout
+
+
+def test_an_unknown_number_fails_the_build(copy_of_finished):
+    results = copy_of_finished.root / "paper" / "sections" / "results.tex"
+    results.write_text(results.read_text() + "\\result{scores/random_mask/beauty}\n")
+    process = copy_of_finished.snakemake()
+    assert process.returncode != 0
+    assert "scores/random_mask/beauty" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("models: 4", "modles: 4", "modles: unknown key"),
+        ("ratio: 0.3, spare: published", "ratio: 3, spare: published", "methods.random_mask.perturb.ratio: "),
+        ("size: 16", "size: 128", "data.forget.size: 128 images to forget, but train has 128"),
+        ("method: random_mask", "method: mask", "ratio_sweep.method: unknown method 'mask'"),
+        ("models: 4", "models: 1", "models: input should be greater than or equal to 2"),
+    ],
+)
+def test_a_mistake_in_the_configuration_stops_before_anything_runs(fresh, old, new, message):
+    path = fresh.root / "config" / "mine.yaml"
+    path.write_text((fresh.root / "config" / "smoke.yaml").read_text().replace(old, new))
+    process = fresh.snakemake(config=path)
+    assert process.returncode == 1
+    assert f"config/mine.yaml: {message}" in process.stdout
+    assert "Traceback" not in process.stdout
+    assert not (fresh.root / "results").exists()
+
+
+def test_the_default_experiment_is_digits(fresh):
+    plan = fresh.snakemake("--dry-run", config="config/digits.yaml").stdout
+    assert "results/digits/paper.pdf" in plan
