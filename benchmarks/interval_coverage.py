@@ -4,7 +4,7 @@
     python benchmarks/interval_coverage.py --models 128 --examples 40 --simulations 50
 
 Beside the intervals of `random_mask.metrics.intervals` stand three others: the spread over examples alone,
-the half-sample jackknife of the models alone, and the percentiles of an ordinary bootstrap of both.
+the delete-a-quarter jackknife of the models alone, and the percentiles of an ordinary bootstrap of both.
 """
 
 import argparse
@@ -66,17 +66,18 @@ def simulate(name, n_models, n_examples, simulations, replicates, seed=0):
         fleets = [unlearned, retrained]
         # As in `score_intervals`, in steps, so that the jackknife shares the half-samples.
         points = intervals._contributions(*fleets)["score"]
-        half = n_models // 2
-        halves = intervals._replicates(
-            intervals._contributions, fleets, [half, half], simulation, replicates, workers=1
+        size = intervals.subset_size(n_models)
+        subsets = intervals._replicates(
+            intervals._contributions, fleets, [size, size], simulation, replicates, workers=1
         )["score"]
-        shared = intervals._shared_variance(halves, half, n_models)
+        shared = intervals._shared_variance(subsets, size, n_models)
         result = intervals._interval(points, shared, n_models, 0.0, np.inf)
         estimates.append(result.estimate)
         ours.append((result.low, result.high))
         error = stats.norm.ppf(0.975) * points.std(ddof=1) / np.sqrt(n_examples)
         examples_only.append((result.estimate - error, result.estimate + error))
-        error = stats.norm.ppf(0.975) * halves.mean(axis=1).std(ddof=1)
+        variance = subsets.mean(axis=1).var(ddof=1) * size / (n_models - size)
+        error = stats.norm.ppf(0.975) * np.sqrt(variance)
         jackknife.append((result.estimate - error, result.estimate + error))
         low, high, centre = ordinary_bootstrap(rng, retrained, unlearned, replicates)
         bootstrap.append((low, high))
@@ -117,8 +118,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=16)
     parser.add_argument("--examples", type=int, default=60)
-    parser.add_argument("--simulations", type=int, default=70)
-    parser.add_argument("--replicates", type=int, default=25)
+    parser.add_argument("--simulations", type=int, default=60)
+    parser.add_argument("--replicates", type=int, default=20)
     options = parser.parse_args()
     size = (options.models, options.examples, options.simulations, options.replicates)
     print("N = {}, {} examples, {} simulations, {} replicates".format(*size))

@@ -7,10 +7,10 @@ beside each score.
 
 Models are shared by all examples and examples by all models. An interval is estimate +- t x standard error,
 whose square sums two variances: that of the examples' points, divided by the number of examples, and the
-covariance that shared models bring, from random halves of the fleets. Halves are drawn without replacement:
-models drawn twice tie, which raises epsilon, so that an ordinary bootstrap of models is centred on a score
-about a quarter too low. `benchmarks/interval_coverage.py` measures how well the intervals cover; its results
-are in `docs/metric.md`.
+covariance that shared models bring, from random subsets of three quarters of the models. Subsets are drawn
+without replacement: models drawn twice tie, which raises epsilon, so that an ordinary bootstrap of models is
+centred on a score about a quarter too low. `benchmarks/interval_coverage.py` measures how well the intervals
+cover; its results are in `docs/metric.md`.
 """
 
 import math
@@ -97,7 +97,7 @@ def score_intervals(
         unlearned: The fleet to judge.
         retrained: The oracle fleet.
         seed: Of the resampling; equal seeds give equal intervals, whatever `workers` is.
-        replicates: How many half-samples of the models to draw, at least 2.
+        replicates: How many subsets of the models to draw, at least 2.
         workers: How many processes share them.
 
     Raises:
@@ -165,18 +165,22 @@ def _intervals(contributions, fleets, seed, replicates, workers) -> dict[str, In
     if fleets[0].confidences.shape[1] < 2:
         raise ValueError("an interval needs at least 2 examples, not 1")
     observed = contributions(*fleets)
-    sizes = [len(fleet) // 2 for fleet in fleets]
-    halves = _replicates(contributions, fleets, sizes, seed, replicates, workers)
+    sizes = [subset_size(len(fleet)) for fleet in fleets]
+    subsets = _replicates(contributions, fleets, sizes, seed, replicates, workers)
     limits = {"forgetting_quality": (0.0, 1.0), "score": (0.0, np.inf)}
     if contributions is _difference:
         limits = dict.fromkeys(limits, (-np.inf, np.inf))
-    return {
-        # The score of half a fleet varies about as much as, and not less than, that of the whole.
-        name: _interval(
-            values, _shared_variance(halves[name], n_models // 2, n_models), n_models, *limits[name]
-        )
-        for name, values in observed.items()
-    }
+    intervals = {}
+    for name, values in observed.items():
+        # Of a fleet of three quarters the size; the score hardly varies less when a fleet grows.
+        shared = _shared_variance(subsets[name], min(sizes), n_models)
+        intervals[name] = _interval(values, shared, n_models, *limits[name])
+    return intervals
+
+
+def subset_size(n_models: int) -> int:
+    """Return how many of so many models a replicate takes."""
+    return 3 * n_models // 4
 
 
 def _replicates(contributions, fleets, sizes, seed, replicates, workers) -> dict[str, np.ndarray]:
@@ -223,7 +227,7 @@ def _interval(
     variance = own_variance + shared_variance
     if variance == 0:
         return Interval(estimate, estimate, estimate)
-    # Welch and Satterthwaite: the shared part is known only as well as from half of the models.
-    freedom = variance**2 / (own_variance**2 / (len(values) - 1) + shared_variance**2 / (n_models // 2 - 1))
+    # Welch and Satterthwaite: one part is known from the examples, the other from the models.
+    freedom = variance**2 / (own_variance**2 / (len(values) - 1) + shared_variance**2 / (n_models - 1))
     margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
     return Interval(estimate, max(lowest, estimate - margin), min(highest, estimate + margin))
