@@ -33,9 +33,9 @@ class Checkout:
         """Return the rules that Snakemake would run."""
         process = self.snakemake("--dry-run", *arguments)
         assert process.returncode == 0, process.stdout
-        return {
-            line.split()[1].rstrip(":") for line in process.stdout.splitlines() if line.startswith("rule ")
-        }
+        _, _, table = process.stdout.partition("Job stats:\n")
+        rows = [line.split() for line in table.partition("\n\n")[0].splitlines()[2:]]
+        return {rule for rule, _ in rows} - {"total"}
 
     def result(self, name: str) -> Path:
         return self.root / "results" / "smoke" / name

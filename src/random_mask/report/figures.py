@@ -93,7 +93,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
         table: `scores.csv`.
         ratios: the method that stands for each ratio, ascending.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.2))
     rows = pd.concat(
         [table[table["method"] == method].assign(ratio=ratio) for ratio, method in ratios.items()]
     )
@@ -116,7 +116,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
         )
     _bounds(left, table, "score", vertical=False)
     left.set(xlabel="mask ratio", ylabel="score, forgetting quality", ylim=(-0.008, None))
-    left.legend(loc="lower left")
+    _legend_above(left, columns=2)
     parts = {"retain": ("-", "o"), "forget": ("--", "s"), "test": (":", "^")}
     for (part, (line, marker)), paint in zip(
         parts.items(), sns.color_palette("colorblind")[3:6], strict=True
@@ -124,7 +124,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
         means = rows.groupby("ratio")[f"{part}_accuracy"].mean()
         right.plot(means.index, means, ls=line, marker=marker, ms=4, color=paint, label=part)
     right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
-    right.legend(loc="lower left")
+    _legend_above(right, columns=3)
     sns.despine(figure)
     return figure
 
@@ -205,7 +205,7 @@ def training(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[s
         fleets: arrays of each method's evaluation.
         methods: unlearning methods.
     """
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.1))
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
     markers = dict(zip(["retrain", *methods], "osD^vP*X<>", strict=False))
     for axes, quantity in zip(panels, ("loss", "accuracy"), strict=True):
         for method in ["retrain", *methods]:
@@ -220,9 +220,14 @@ def training(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[s
         axes.set(xlabel="epoch", ylabel=f"training {quantity}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_yscale("log")
-    panels[1].legend(loc="lower right")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
     sns.despine(figure)
     return figure
+
+
+def _legend_above(axes: plt.Axes, columns: int) -> None:
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=1.2)
 
 
 def _error(row: pd.Series, column: str) -> list[list[float]]:

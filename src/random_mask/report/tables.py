@@ -63,11 +63,12 @@ KINDS = {
 }
 
 
-def masks(counts: Mapping[str, pd.DataFrame]) -> str:
+def masks(counts: Mapping[str, pd.DataFrame], filters: Mapping[str, str]) -> str:
     """Return the share of the weights of each kind that each random-mask method set to zero.
 
     Args:
         counts: the counts of masked weights by method.
+        filters: what each method spares, the head of its column.
     """
     first = next(iter(counts.values()))
     one = first[first["model"] == first["model"].min()]
@@ -82,7 +83,7 @@ def masks(counts: Mapping[str, pd.DataFrame]) -> str:
         rows.append(row)
     above = rf" & & \multicolumn{{{len(counts)}}}{{c}}{{Masked (\%)}} \\" + "\n"
     above += rf"\cmidrule(l){{3-{2 + len(counts)}}}"
-    head = ["Tensors", "Weights", *(f"{{{escape(label(method).lower())}}}" for method in counts)]
+    head = ["Tensors", "Weights", *(f"{{{escape(filters[method])}}}" for method in counts)]
     return tabular("@{}lr" + "S[table-format=2.1]" * len(counts) + "@{}", head, rows, above=above)
 
 

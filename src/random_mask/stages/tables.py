@@ -63,7 +63,10 @@ def main(
     write_text(output, numbers.as_tex(collected))
     texts = {
         "scores": lambda: tables.scores(table, list(experiment.methods)),
-        "masks": lambda: tables.masks(counts),
+        "masks": lambda: tables.masks(
+            {method: counts[method] for method in ("random_mask", "random_mask_described")},
+            {method: experiment.methods[method].perturb.spare for method in counts},
+        ),
         "cost": lambda: tables.cost(seconds),
         "simulation": lambda: tables.simulation(simulated),
         "config": lambda: tables.config(experiment),

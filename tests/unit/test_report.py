@@ -1,0 +1,181 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from random_mask.config import load
+from random_mask.report import figures, numbers, tables
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return load(ROOT / "config" / "digits.yaml")
+
+
+@pytest.fixture(scope="module")
+def scores(experiment):
+    rows = []
+    for place, method in enumerate(["original", *experiment.all_methods(), "retrain"]):
+        value = 0.02 * place
+        row = {"method": method, "original": 0, "n_models": 16, "seconds_per_model": 1.0 + place}
+        for name in ("score", "forgetting_quality"):
+            row |= {name: value, f"{name}_low": value / 2, f"{name}_high": value * 1.5}
+        row |= {f"{part}_accuracy": 0.9 + place / 100 for part in ("retain", "forget", "test")}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def collected(experiment, scores):
+    comparisons = pd.DataFrame(
+        [
+            {
+                "a": a,
+                "b": b,
+                "original": 0,
+                "quantity": "score",
+                "difference": d,
+                "low": d - 0.02,
+                "high": d + 0.02,
+            }
+            for (a, b), d in zip(experiment.pairs(), [0.05, -0.05, 0.0, 0.01, 0.03], strict=True)
+        ]
+    )
+    masks = pd.DataFrame(
+        {
+            "model": [0, 0, 0],
+            "tensor": ["conv1.weight", "bn1.weight", "layer2.0.downsample.1.bias"],
+            "weights": [70, 10, 20],
+            "masked": [20, 0, 10],
+        }
+    )
+    simulation = pd.DataFrame(
+        [{"case": "same", "models": 16, "examples": 400, "forgetting_quality": 0.18, "standard_error": 0.005}]
+    )
+    return numbers.collect(
+        experiment,
+        scores,
+        comparisons,
+        {"random_mask": masks},
+        {"Original": [10.0], "Retrained": [20.0, 30.0]},
+        {"weights": 1000, "live_weights": 400, "classes": 10},
+        {"processor": "A_B & Co", "cores": 2},
+        simulation,
+    )
+
+
+def test_the_ceiling_is_the_retrained_fleet(collected, scores):
+    ceiling = scores.set_index("method").loc["retrain", "score"]
+    share = scores.set_index("method").loc["random_mask", "score"] / ceiling
+    assert collected["scores/random_mask/share_of_ceiling"] == f"{100 * share:.0f}"
+    assert collected["scores/retrain/share_of_ceiling"] == "100"
+
+
+def test_words_follow_from_the_intervals(collected):
+    words = {key: value for key, value in collected.items() if key.endswith("/words")}
+    assert words == {
+        "compare/random_mask/finetune/words": "scores higher than",
+        "compare/random_mask_described/random_mask/words": "scores lower than",
+        "compare/random_mask/retrain/words": "cannot be told apart from",
+        "compare/finetune/retrain/words": "cannot be told apart from",
+        "compare/random_mask/random_mask_ratio_0/words": "scores higher than",
+    }
+
+
+def test_an_interval_that_touches_zero_decides_nothing():
+    assert numbers.verdict(0.0, 0.1) == numbers.verdict(-0.1, 0.0) == "cannot be told apart from"
+
+
+def test_numbers_of_the_configuration_the_machine_and_the_cost(collected):
+    expected = {
+        "config/data/train": "900",
+        "config/replicates": "1,000",
+        "config/training/learning_rate": "0.001",
+        "config/methods/random_mask/perturb/ratio_percent": "30",
+        "config/methods/random_mask/finetune/optimizer": "Adam",
+        "data/retain": "855",
+        "budget/share": "25",
+        "metric/buckets": "6",
+        "metric/lowest_points": r"\ensuremath{2^{-5}}",
+        "model/dead_share": "60",
+        "masks/random_mask/share": "30.0",
+        "masks/random_mask/batch_norm_tensors": "1",
+        "masks/random_mask/batch_norm_share": "33.3",
+        "sweep/ratios": "0, 0.15, 0.3 and 0.5",
+        "machine/processor": r"A\_B \& Co",
+        "cost/models": "3",
+        "cost/core_hours": "0.02",
+    }
+    assert {key: collected[key] for key in expected} == expected
+
+
+def test_small_numbers_are_powers_of_ten():
+    assert numbers.plain(5e-4) == r"\ensuremath{5\times 10^{-4}}"
+    assert numbers.plain(0.0) == "0"
+
+
+def test_every_key_of_the_paper_that_does_not_depend_on_a_run_is_known(collected):
+    """The others are checked by LaTeX itself, which stops at an unknown key."""
+    text = "".join(path.read_text() for path in (ROOT / "paper").rglob("*.tex"))
+    keys = {
+        key
+        for key in re.findall(r"\\result\{([^}#]+)\}", text)
+        if key.startswith(("config/", "sweep/", "data/"))
+    }
+    assert keys
+    assert keys <= collected.keys()
+
+
+def test_the_results_section_has_no_number_typed_by_hand():
+    text = (ROOT / "paper" / "sections" / "results.tex").read_text()
+    text = re.sub(r"(?<!\\)%.*", "", text)
+    # Keys, labels and file names may hold digits.
+    text = re.sub(r"\\(result|estimate|difference|ifresultknown|Cref|cref|label|ref)\{[^}]*\}", "", text)
+    text = text.replace(r"\setlength{\tabcolsep}{3pt}", "")
+    assert not re.search(r"\d", text), re.findall(r".{20}\d.{20}", text)
+
+
+def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment):
+    text = tables.scores(scores, list(experiment.methods))
+    assert text.startswith(r"\begin{tabular}")
+    assert text.rstrip().endswith(r"\end{tabular}")
+    body = text.partition(r"\midrule")[2].splitlines()
+    assert [row.split(" & ")[0] for row in body if "&" in row] == [
+        "Original",
+        "Fine-tuning",
+        "Random mask",
+        "Random mask (described)",
+        "Retrained",
+    ]
+
+
+def test_figures_are_the_same_bytes_again(scores, experiment, tmp_path):
+    for path in (tmp_path / "a.pdf", tmp_path / "b.pdf"):
+        figures.save(figures.scores(scores, list(experiment.methods)), path)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+
+
+def test_a_figure_shows_every_example_that_it_should(experiment):
+    rng = np.random.default_rng(0)
+    fleets = {
+        method: {
+            "confidences": rng.normal(size=(16, 45)),
+            "oracle_confidences": rng.normal(size=(16, 45)),
+            "image": np.arange(45),
+            "label": np.arange(45) % 10,
+            "epsilons": rng.exponential(size=45),
+        }
+        for method in [*experiment.methods, "retrain"]
+    }
+    axes = figures.confidences(fleets, list(experiment.methods)).axes
+    assert len(axes) == 6
+    shown = [int(panel.get_title().split()[1].rstrip(",")) for panel in axes]
+    medians = np.median(fleets["retrain"]["oracle_confidences"], axis=0)[shown]
+    assert list(medians) == sorted(medians)
+    bars = figures.epsilons(fleets, list(experiment.methods)).axes
+    for panel in bars:
+        assert sum(bar.get_height() for bar in panel.patches) == pytest.approx(1)
