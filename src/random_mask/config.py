@@ -154,8 +154,8 @@ class Experiment(_Section):
     """Number of original models; each is unlearned by every method."""
     models: Annotated[int, Field(ge=2)]
     """Number N of models a fleet; the resolution of the metric grows with it."""
-    replicates: Annotated[int, Field(ge=100)] = 1000
-    """Bootstrap replicates behind every interval."""
+    replicates: Annotated[int, Field(ge=100)] = 200
+    """Random subsets of the models behind every interval."""
     training: Recipe
     """How the original model (on all training images) and the retrained models (without the forget set)
     are trained."""

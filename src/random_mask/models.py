@@ -74,7 +74,8 @@ class WholeMapConv2d(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map [batch, in, height, width] to [batch, out, output height, output width]."""
         kernel = self.weight.permute(0, 2, 3, 1)
-        matrix = torch.cat([kernel[:, y, x].flatten(1) for y in self.windows_y for x in self.windows_x])
+        windows = [kernel[:, y, x].flatten(1) for y in self.windows_y for x in self.windows_x]
+        matrix = torch.cat(windows) if len(windows) > 1 else windows[0]
         flat = functional.linear(images.permute(0, 2, 3, 1).flatten(1), matrix)
         shape = (len(images), len(self.windows_y), len(self.windows_x), len(kernel))
         return flat.view(shape).permute(0, 3, 1, 2)

@@ -11,7 +11,7 @@ from random_mask.config import Experiment
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
-FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training")
+FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n")
 TABLES = ("scores", "masks", "cost", "config", "simulation")
 
 
@@ -87,6 +87,21 @@ class Plan:
     def evaluations(self, suffix: str = "json") -> list[str]:
         """Return the evaluation of every row: `json`, its scores, or `npz`, its confidences."""
         return [self.path(f"evaluation/{m}/original-{number}.{suffix}") for m, number in self.rows]
+
+    def evaluations_of(self, method: str) -> list[str]:
+        """Return the evaluations of one method, by original model."""
+        numbers = range(self.experiment.originals)
+        return [self.path(f"evaluation/{method}/original-{number}.npz") for number in numbers]
+
+    @property
+    def comparisons(self) -> list[str]:
+        """The paired differences between methods."""
+        return [self.path(f"comparisons/{a}-against-{b}.csv") for a, b in self.experiment.pairs()]
+
+    @property
+    def by_n(self) -> list[str]:
+        """The scores of smaller fleets, by method."""
+        return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.methods, "retrain"]]
 
     @property
     def figures(self) -> list[str]:

@@ -189,13 +189,6 @@ def test_oracle_without_any_accuracy(files, tmp_path, refusal):
     assert "dead.npz: retrained.test_accuracy is 0" in refusal(files[0], dead)
 
 
-def test_too_few_models_for_an_interval(files, tmp_path, refusal):
-    three = {name: array if name == "labels" else array[:3] for name, array in fleet_arrays(0).items()}
-    line = refusal(save(tmp_path / "three.npz", **three), files[1])
-    assert "three.npz against" in line
-    assert "at least 4 models" in line
-
-
 def test_table_that_cannot_be_written(files, tmp_path, refusal):
     assert "cannot be written" in refusal(*files, "--per-example", tmp_path / "absent" / "table.csv")
 

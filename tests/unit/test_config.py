@@ -69,13 +69,13 @@ MISTAKES = [
     ("ratio_sweep.ratios", [0.1, 2], "ratio_sweep.ratios.1: "),
     ("ratio_sweep.ratios", [0.5, 0.5], "ratio_sweep.ratios: "),
     ("ratio_sweep.ratios", [0.5, 0.3], "ratio_sweep.ratios: "),
-    ("data.forget.size", 900, "data.forget.size: 900 images to forget, but train has 900"),
+    ("data.forget.size", 800, "data.forget.size: 800 images to forget, but train has 800"),
     ("data.forget.size", 5000, "data.forget.size: 5000 images to forget"),
     ("data.forget.size", 0, "data.forget.size: "),
     ("data.train", 1700, "data.train + validation + test: "),
     ("data.name", "mnist", "data.name: "),
     ("data", None, "data: "),
-    ("training.batch", 854, "training.batch: 855 images in batches of 854"),
+    ("training.batch", 759, "training.batch: 760 images in batches of 759"),
     ("replicates", 3, "replicates: "),
 ]
 

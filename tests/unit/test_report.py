@@ -92,12 +92,12 @@ def test_an_interval_that_touches_zero_decides_nothing():
 
 def test_numbers_of_the_configuration_the_machine_and_the_cost(collected):
     expected = {
-        "config/data/train": "900",
-        "config/replicates": "1,000",
+        "config/data/train": "800",
+        "config/replicates": "100",
         "config/training/learning_rate": "0.001",
         "config/methods/random_mask/perturb/ratio_percent": "30",
         "config/methods/random_mask/finetune/optimizer": "Adam",
-        "data/retain": "855",
+        "data/retain": "760",
         "budget/share": "25",
         "metric/buckets": "6",
         "metric/lowest_points": r"\ensuremath{2^{-5}}",

@@ -4,6 +4,7 @@
 #   evaluation/<method>/original-<number>.npz    confidences and epsilons of the forget examples
 #   scores.csv                                   all rows
 #   comparisons.csv                              paired differences between methods
+#   scores_by_n.csv                              scores of smaller fleets
 #   simulation.csv                               what the metric gives for known distributions
 
 
@@ -40,14 +41,67 @@ rule evaluate:
         "--row {output.row:q} --examples {output.examples:q} 2> {log:q}"
 
 
+rule compare:
+    """Compare two methods, on the same oracle models and forget examples."""
+    input:
+        of_a=lambda wildcards: plan.evaluations_of(wildcards.a),
+        of_b=lambda wildcards: plan.evaluations_of(wildcards.b),
+        code=stage_code("compare"),
+    output:
+        plan.path("comparisons/{a}-against-{b}.csv"),
+    log:
+        plan.path("logs/comparisons/{a}-against-{b}.log"),
+    benchmark:
+        plan.path("benchmarks/comparisons/{a}-against-{b}.tsv")
+    wildcard_constraints:
+        a=r"[a-z0-9_.]+",
+        b=r"[a-z0-9_.]+",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=plan.settings(seed=experiment.seed, replicates=experiment.replicates),
+    message:
+        "Comparing {wildcards.a} with {wildcards.b}"
+    shell:
+        "python -m random_mask.stages.compare --settings {params.settings:q} "
+        "--a {wildcards.a} --b {wildcards.b} --of-a {input.of_a:q} --of-b {input.of_b:q} "
+        "--output {output:q} 2> {log:q}"
+
+
+rule scores_by_n:
+    """Estimate the score of smaller fleets: how it depends on the number of models."""
+    input:
+        evaluation=plan.path("evaluation/{method}/original-0.npz"),
+        code=stage_code("scores_by_n"),
+    output:
+        plan.path("by_n/{method}.csv"),
+    log:
+        plan.path("logs/by_n/{method}.log"),
+    benchmark:
+        plan.path("benchmarks/by_n/{method}.tsv")
+    conda:
+        "../../environment.yml"
+    params:
+        settings=plan.settings(seed=experiment.seed, replicates=experiment.replicates),
+    message:
+        "Estimating the score of {wildcards.method} with fewer models"
+    shell:
+        "python -m random_mask.stages.scores_by_n --settings {params.settings:q} "
+        "--method {wildcards.method} --evaluation {input.evaluation:q} --output {output:q} 2> {log:q}"
+
+
 rule scores:
     """Collect the rows of all methods."""
     input:
         rows=plan.evaluations("json"),
         costs=plan.all_fleets("json"),
+        differences=plan.comparisons,
+        sizes=plan.by_n,
         code=stage_code("scores"),
     output:
-        plan.path("scores.csv"),
+        scores=plan.path("scores.csv"),
+        comparisons=plan.path("comparisons.csv"),
+        by_n=plan.path("scores_by_n.csv"),
     log:
         plan.path("logs/scores.log"),
     benchmark:
@@ -58,34 +112,8 @@ rule scores:
         "Collecting the scores"
     shell:
         "python -m random_mask.stages.scores --rows {input.rows:q} --costs {input.costs:q} "
-        "--output {output:q} 2> {log:q}"
-
-
-rule compare:
-    """Compare methods in pairs, on the same oracle models and forget examples."""
-    input:
-        evaluations=plan.evaluations("npz"),
-        code=stage_code("compare"),
-    output:
-        plan.path("comparisons.csv"),
-    log:
-        plan.path("logs/compare.log"),
-    benchmark:
-        plan.path("benchmarks/compare.tsv")
-    conda:
-        "../../environment.yml"
-    params:
-        settings=plan.settings(
-            seed=experiment.seed,
-            replicates=experiment.replicates,
-            pairs=experiment.pairs(),
-            originals=experiment.originals,
-        ),
-    message:
-        "Comparing methods in pairs"
-    shell:
-        "python -m random_mask.stages.compare --settings {params.settings:q} "
-        "--evaluations {input.evaluations:q} --output {output:q} 2> {log:q}"
+        "--differences {input.differences:q} --sizes {input.sizes:q} --output {output.scores:q} "
+        "--comparisons {output.comparisons:q} --by-n {output.by_n:q} 2> {log:q}"
 
 
 rule simulate:

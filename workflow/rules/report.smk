@@ -10,6 +10,7 @@ rule figures:
     """Draw the figures."""
     input:
         scores=plan.path("scores.csv"),
+        by_n=plan.path("scores_by_n.csv"),
         evaluations=plan.evaluations("npz"),
         code=stage_code("figures"),
     output:
@@ -28,7 +29,7 @@ rule figures:
         "Drawing the figures"
     shell:
         "python -m random_mask.stages.figures --settings {params.settings:q} --scores {input.scores:q} "
-        "--evaluations {input.evaluations:q} --output {output:q} 2> {log:q}"
+        "--by-n {input.by_n:q} --evaluations {input.evaluations:q} --output {output:q} 2> {log:q}"
 
 
 rule tables:

@@ -24,6 +24,7 @@ from scipy import stats
 from random_mask.metrics import competition
 
 CONFIDENCE = 0.95
+SMALLEST_FLEET = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,10 @@ def score_intervals(
         workers: How many processes share them.
 
     Raises:
-        ValueError: On fewer than 4 models in a fleet, fewer than 2 examples, and as `score` does.
+        ValueError: As `score` does.
+
+    With fewer than 4 models in a fleet, or a single example, nothing is known of the spread: the interval is
+    then all that is possible, from 0 to what full points for every example would give.
     """
     return _intervals(_contributions, [unlearned, retrained], seed, replicates, workers)
 
@@ -133,7 +137,9 @@ def scores_by_n(
         subsets = _replicates(_contributions, fleets, [n, n], seed, replicates, workers)["score"]
         # A mean over all subsets is as good as a mean over largest / n separate fleets.
         shared = _shared_variance(subsets, n, largest) * n / largest
-        rows.append((n, _interval(subsets.mean(axis=0), shared, largest, 0.0, np.inf)))
+        rows.append(
+            (n, _interval(subsets.mean(axis=0), shared, largest, *_possible(_contributions, fleets)["score"]))
+        )
         n *= 2
     if n == largest:
         rows.append((n, _intervals(_contributions, fleets, seed, replicates, workers)["score"]))
@@ -147,9 +153,13 @@ def _contributions(unlearned: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
             raise ValueError(f"retrained.{name} is 0 for every model, and the score divides by it")
     epsilons = competition.epsilons(unlearned.confidences, retrained.confidences)
     points = competition.points(epsilons, len(unlearned))
-    ratio = unlearned.retain_accuracy.mean() / retrained.retain_accuracy.mean()
-    ratio *= unlearned.test_accuracy.mean() / retrained.test_accuracy.mean()
-    return {"forgetting_quality": points, "score": points * ratio}
+    return {"forgetting_quality": points, "score": points * _accuracy_ratio(unlearned, retrained)}
+
+
+def _accuracy_ratio(unlearned: Fleet, retrained: Fleet) -> float:
+    """Return what the forgetting quality is multiplied with to give the score."""
+    retain = unlearned.retain_accuracy.mean() / retrained.retain_accuracy.mean()
+    return float(retain * unlearned.test_accuracy.mean() / retrained.test_accuracy.mean())
 
 
 def _difference(a: Fleet, b: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
@@ -160,22 +170,28 @@ def _difference(a: Fleet, b: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
 def _intervals(contributions, fleets, seed, replicates, workers) -> dict[str, Interval]:
     """Return the intervals of the means of what `contributions(*fleets)` returns, by name."""
     n_models = min(map(len, fleets))
-    if n_models < 4:
-        raise ValueError(f"an interval needs at least 4 models in each fleet, not {n_models}")
-    if fleets[0].confidences.shape[1] < 2:
-        raise ValueError("an interval needs at least 2 examples, not 1")
     observed = contributions(*fleets)
+    limits = _possible(contributions, fleets)
+    if n_models < SMALLEST_FLEET or fleets[0].confidences.shape[1] < 2:
+        # Nothing is known of the spread.
+        return {name: Interval(float(v.mean()), *limits[name]) for name, v in observed.items()}
     sizes = [subset_size(len(fleet)) for fleet in fleets]
     subsets = _replicates(contributions, fleets, sizes, seed, replicates, workers)
-    limits = {"forgetting_quality": (0.0, 1.0), "score": (0.0, np.inf)}
-    if contributions is _difference:
-        limits = dict.fromkeys(limits, (-np.inf, np.inf))
     intervals = {}
     for name, values in observed.items():
         # Of a fleet of three quarters the size; the score hardly varies less when a fleet grows.
         shared = _shared_variance(subsets[name], min(sizes), n_models)
         intervals[name] = _interval(values, shared, n_models, *limits[name])
     return intervals
+
+
+def _possible(contributions, fleets: list[Fleet]) -> dict[str, tuple[float, float]]:
+    """Return the least and the largest value that each quantity can take, by name."""
+    *judged, retrained = fleets
+    most = [{"forgetting_quality": 1.0, "score": _accuracy_ratio(fleet, retrained)} for fleet in judged]
+    if contributions is _difference:
+        return {name: (-most[1][name], most[0][name]) for name in most[0]}
+    return {name: (0.0, highest) for name, highest in most[0].items()}
 
 
 def subset_size(n_models: int) -> int:
@@ -230,4 +246,9 @@ def _interval(
     # Welch and Satterthwaite: one part is known from the examples, the other from the models.
     freedom = variance**2 / (own_variance**2 / (len(values) - 1) + shared_variance**2 / (n_models - 1))
     margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
-    return Interval(estimate, max(lowest, estimate - margin), min(highest, estimate + margin))
+    # A mean of products may exceed its limit by rounding.
+    return Interval(
+        estimate,
+        min(estimate, max(lowest, estimate - margin)),
+        max(estimate, min(highest, estimate + margin)),
+    )

@@ -19,7 +19,7 @@ from scipy.stats import t
 from random_mask.files import replacing
 from random_mask.report.names import colour, label
 
-__all__ = ["confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
+__all__ = ["by_n", "confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
 
 WIDTH = 5.5
 """Width of the text of the paper, in inches: figures are drawn at the size at which they are read."""
@@ -228,6 +228,37 @@ def training(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[s
 
 def _legend_above(axes: plt.Axes, columns: int) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=1.2)
+
+
+def by_n(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
+    """Draw the score of each method against the number of models of its fleet, with intervals.
+
+    Args:
+        table: `scores_by_n.csv`.
+        methods: unlearning methods.
+    """
+    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
+    axes.set(xlabel="models a fleet, $N$", ylabel="score")
+    sns.despine(figure)
+    if table.empty:
+        axes.text(0.5, 0.5, "needs fleets of at least 8 models", ha="center", va="center")
+        axes.set(xticks=[], yticks=[])
+        return figure
+    rows = [*methods, "retrain"]
+    for place, method in enumerate(rows):
+        part = table[table["method"] == method]
+        # A little apart, so that the intervals do not cover each other.
+        places = np.log2(part["models"]) + 0.06 * (place - (len(rows) - 1) / 2)
+        errors = [part["score"] - part["score_low"], part["score_high"] - part["score"]]
+        axes.errorbar(
+            places, part["score"], yerr=errors, marker="o", ms=3.5, capsize=2,
+            color=colour(method, list(methods)), label=label(method),
+        )  # fmt: skip
+    sizes = sorted(table["models"].unique())
+    axes.set_xticks(np.log2(sizes), [str(n) for n in sizes])
+    axes.set(ylim=(-0.008, None))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
 
 
 def _error(row: pd.Series, column: str) -> list[list[float]]:

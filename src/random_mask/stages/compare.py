@@ -1,16 +1,16 @@
-"""Compares methods in pairs, on the same oracle models and forget examples."""
+"""Compares two methods, on the same oracle models and forget examples."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 from pydantic import BaseModel
 
-from random_mask.files import read_npz, write_text
-from random_mask.metrics.intervals import Fleet, paired_difference
+from random_mask.files import write_text
+from random_mask.metrics.intervals import paired_difference
 from random_mask.seeds import seed_of
 from random_mask.stages.command import progress, run
+from random_mask.stages.evaluate import read_evaluation
 
 
 class Settings(BaseModel):
@@ -18,40 +18,25 @@ class Settings(BaseModel):
 
     seed: int
     replicates: int
-    pairs: list[tuple[str, str]]
-    originals: int
 
 
-def main(*, settings: Settings, evaluations: list[Path], output: Path) -> None:
-    """Write the difference of the scores of each pair of methods, with its interval, per original model."""
-    files = {(path.parent.name, path.stem): path for path in evaluations}
-    rows = []
-    for original in range(settings.originals):
-        for a, b in settings.pairs:
-            first, second = (read_npz(files[name, f"original-{original}"]) for name in (a, b))
-            oracle = Fleet(
-                first["oracle_confidences"], first["oracle_retain_accuracy"], first["oracle_test_accuracy"]
-            )
-            differences = paired_difference(
-                *(Fleet(e["confidences"], e["retain_accuracy"], e["test_accuracy"]) for e in (first, second)),
-                oracle,
-                seed=seed_of(settings.seed, "intervals", original, f"{a} - {b}"),
-                replicates=settings.replicates,
-            )
-            for quantity, difference in differences.items():
-                rows.append(
-                    {
-                        "a": a,
-                        "b": b,
-                        "original": original,
-                        "quantity": quantity,
-                        "difference": difference.estimate,
-                        "low": difference.low,
-                        "high": difference.high,
-                    }
-                )
-    write_text(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-    progress(f"{len(settings.pairs)} pairs compared")
+def main(*, settings: Settings, a: str, b: str, of_a: list[Path], of_b: list[Path], output: Path) -> None:
+    """Write the difference of two methods, a minus b, with its interval: a row per original and quantity."""
+    lines = ["a,b,original,quantity,difference,low,high"]
+    for original, (first, second) in enumerate(zip(of_a, of_b, strict=True)):
+        fleet_a, oracle = read_evaluation(first)
+        fleet_b, _ = read_evaluation(second)
+        differences = paired_difference(
+            fleet_a,
+            fleet_b,
+            oracle,
+            seed=seed_of(settings.seed, "intervals", original, f"{a} - {b}"),
+            replicates=settings.replicates,
+        )
+        for quantity, found in differences.items():
+            lines.append(f"{a},{b},{original},{quantity},{found.estimate},{found.low},{found.high}")
+            progress(f"{quantity}: {found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]")
+    write_text(output, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

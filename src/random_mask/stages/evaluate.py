@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from random_mask.data.splits import read_split
-from random_mask.files import read_text, write_npz, write_text
+from random_mask.files import read_npz, read_text, write_npz, write_text
 from random_mask.fleets import read_fleet, repeated
 from random_mask.metrics.competition import epsilons, logit_scaled_confidence, points
 from random_mask.metrics.intervals import Fleet, score_intervals
@@ -76,6 +76,14 @@ def main(
         },
     )
     progress(f"{method}: score {result['score']:.4f}")
+
+
+def read_evaluation(path: Path) -> tuple[Fleet, Fleet]:
+    """Read an evaluation that this stage wrote: the fleet that was judged, and the oracle."""
+    arrays = read_npz(path)
+    names = ("confidences", "retain_accuracy", "test_accuracy")
+    judged, oracle = (Fleet(**{name: arrays[f"{who}{name}"] for name in names}) for who in ("", "oracle_"))
+    return judged, oracle
 
 
 def as_fleet(fleet: dict[str, np.ndarray], labels: np.ndarray) -> Fleet:

@@ -19,7 +19,9 @@ class Settings(BaseModel):
     ratios: dict[str, str]
 
 
-def main(*, settings: Settings, scores: Path, evaluations: list[Path], output: list[Path]) -> None:
+def main(
+    *, settings: Settings, scores: Path, by_n: Path, evaluations: list[Path], output: list[Path]
+) -> None:
     """Draw each figure that is asked for; its kind is the name of the file."""
     table = pd.read_csv(scores)
     fleets = {
@@ -33,6 +35,7 @@ def main(*, settings: Settings, scores: Path, evaluations: list[Path], output: l
         "mask_ratio": lambda: figures.mask_ratio(table, ratios),
         "confidences": lambda: figures.confidences(fleets, settings.methods),
         "epsilons": lambda: figures.epsilons(fleets, settings.methods),
+        "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.methods),
         "training": lambda: figures.training(fleets, settings.methods),
     }
     for path in output:

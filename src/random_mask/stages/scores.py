@@ -28,11 +28,21 @@ COLUMNS = [
 ]
 
 
-def main(*, rows: list[Path], costs: list[Path], output: Path) -> None:
+def main(
+    *,
+    rows: list[Path],
+    costs: list[Path],
+    differences: list[Path],
+    sizes: list[Path],
+    output: Path,
+    comparisons: Path,
+    by_n: Path,
+) -> None:
     """Write `scores.csv`: one row per original model and method, in the order given.
 
     `seconds_per_model` is the mean time that unlearning one model took; for `retrain`, retraining it; for
-    `original`, which is left as it is, 0.
+    `original`, which is left as it is, 0. The rows of the comparisons and of the numbers of models are only
+    put together.
     """
     collected = [{**read_json(row), "seconds_per_model": 0.0} for row in rows]
     for row in collected:
@@ -40,6 +50,9 @@ def main(*, rows: list[Path], costs: list[Path], output: Path) -> None:
             row["seconds_per_model"] = mean_seconds(costs, row["method"], row["original"])
     table = pd.DataFrame(collected)[COLUMNS]
     write_text(output, table.to_csv(index=False, lineterminator="\n"))
+    for parts, path in ((differences, comparisons), (sizes, by_n)):
+        joined = pd.concat([pd.read_csv(part) for part in parts])
+        write_text(path, joined.to_csv(index=False, lineterminator="\n"))
     for row in collected:
         progress(f"{row['method']:28} {row['score']:.4f} [{row['score_low']:.4f}, {row['score_high']:.4f}]")
 

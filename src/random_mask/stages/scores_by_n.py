@@ -1,0 +1,39 @@
+"""Shows how the score of a method depends on the number of models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from random_mask.files import write_text
+from random_mask.metrics.intervals import scores_by_n
+from random_mask.seeds import seed_of
+from random_mask.stages.command import progress, run
+from random_mask.stages.evaluate import read_evaluation
+
+
+class Settings(BaseModel):
+    """What this stage depends on."""
+
+    seed: int
+    replicates: int
+
+
+def main(*, settings: Settings, method: str, evaluation: Path, output: Path) -> None:
+    """Write the score expected of fleets of 8, 16, ... models with its interval, from the stored fleets."""
+    unlearned, oracle = read_evaluation(evaluation)
+    rows = scores_by_n(
+        unlearned,
+        oracle,
+        seed=seed_of(settings.seed, "intervals", 0, f"{method} by n"),
+        replicates=settings.replicates,
+    )
+    lines = ["method,models,score,score_low,score_high"]
+    lines += [f"{method},{n},{found.estimate},{found.low},{found.high}" for n, found in rows]
+    write_text(output, "\n".join(lines) + "\n")
+    progress(f"{method}: {len(rows)} sizes")
+
+
+if __name__ == "__main__":
+    run(main)
