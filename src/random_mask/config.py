@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from random_mask.errors import InputError
+from random_mask.settings import Data, NoPerturbation, Number, RandomMask, Recipe, Section
 
-__all__ = ["Experiment", "Method", "Recipe", "load", "validate"]
-
-DATASET_SIZES = {"digits": 1797}
-"""Number of images of the data sets whose size is known before they are read."""
+__all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
 RESERVED = ("original", "retrain", "oracle")
 """Names of fleets that no method may take."""
@@ -27,94 +25,7 @@ STUDIED = ("finetune", "random_mask", "random_mask_described")
 """Methods that the paper speaks of; every experiment has them."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-# YAML reads 1e-3 as a string; a number in any notation is welcome.
-Number = Annotated[float, Field(strict=False)]
-
-
-class RandomForget(_Section):
-    """A forget set drawn at random from the training images."""
-
-    kind: Literal["random"] = "random"
-    """How the forget set is chosen."""
-    size: Annotated[int, Field(ge=1)]
-    """Number of training images to forget; the remaining ones are the retain set."""
-
-
-class Data(_Section):
-    """The data set and how it is split. The splits are disjoint and drawn from the seed."""
-
-    name: Literal["digits"]
-    """The data set: `digits`, the 1,797 handwritten digits of scikit-learn, resized to 32x32 RGB."""
-    train: Annotated[int, Field(ge=2)]
-    """Number of training images, the forget set included."""
-    validation: Annotated[int, Field(ge=1)]
-    """Number of validation images. No model is trained on them."""
-    test: Annotated[int, Field(ge=1)]
-    """Number of test images."""
-    forget: RandomForget
-    """Which training images are to be forgotten."""
-
-    @model_validator(mode="after")
-    def _sizes(self) -> Data:
-        if self.forget.size >= self.train:
-            raise ValueError(
-                f"forget.size: {self.forget.size} images to forget, but train has {self.train}; "
-                "at least two must remain to be retained"
-            )
-        wanted = self.train + self.validation + self.test
-        available = DATASET_SIZES[self.name]
-        if wanted > available:
-            raise ValueError(
-                f"train + validation + test: {wanted} images, but {self.name} has {available}; lower one"
-            )
-        return self
-
-
-class Recipe(_Section):
-    """How weights are fitted to images."""
-
-    objective: Literal["cross_entropy"] = "cross_entropy"
-    """The loss that is minimised on the retain set."""
-    epochs: Annotated[int, Field(ge=1)]
-    """Passes over the training images."""
-    batch: Annotated[int, Field(ge=2)]
-    """Images a step; the last batch of an epoch may be smaller."""
-    optimizer: Literal["adam", "sgd"]
-    """`adam` (betas 0.9 and 0.999) or `sgd` (with momentum)."""
-    learning_rate: Annotated[Number, Field(gt=0)]
-    """Learning rate of the first step."""
-    final_learning_rate: Annotated[Number, Field(ge=0)] = 0.0
-    """Learning rate that the cosine schedule reaches after the last step."""
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
-    """Momentum of `sgd`; `adam` does not use it."""
-    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
-    """L2 penalty, added to the gradient by the optimiser."""
-
-
-class NoPerturbation(_Section):
-    """The original weights are left as they are."""
-
-    name: Literal["none"]
-    """The perturbation."""
-
-
-class RandomMask(_Section):
-    """Every weight is set to zero with the same probability, once; it may regrow."""
-
-    name: Literal["random_mask"]
-    """The perturbation."""
-    ratio: Annotated[Number, Field(ge=0, le=1)]
-    """Probability that a weight is set to zero."""
-    spare: Literal["published", "described"]
-    """What is not masked: `published`, parameters whose name contains `bn` (the shortcut batch norms are
-    masked, as in the published code), or `described`, every parameter of a batch norm."""
-
-
-class Method(_Section):
+class Method(Section):
     """An unlearning method: perturb the original weights, then fine-tune them."""
 
     perturb: Annotated[NoPerturbation | RandomMask, Field(discriminator="name")]
@@ -123,7 +34,7 @@ class Method(_Section):
     """How the perturbed weights are repaired on the retain set."""
 
 
-class RatioSweep(_Section):
+class RatioSweep(Section):
     """One more fleet for each mask ratio, for the figure of the score against the ratio."""
 
     method: str
@@ -132,7 +43,7 @@ class RatioSweep(_Section):
     """Mask ratios. 0 is the same repair without a mask; the ratio of the method itself is not listed."""
 
 
-class Shards(_Section):
+class Shards(Section):
     """How many models one job trains. Results do not depend on it."""
 
     retrain: Annotated[int, Field(ge=1)] = 2
@@ -141,7 +52,7 @@ class Shards(_Section):
     """Unlearned models a job."""
 
 
-class Experiment(_Section):
+class Experiment(Section):
     """What to study."""
 
     experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -204,6 +115,14 @@ class Experiment(_Section):
     def all_methods(self) -> dict[str, Method]:
         """Return the methods by name, those of the ratio sweep included."""
         return {**self.methods, **{name: method for name, method in self._swept() if method is not None}}
+
+    def shown(self) -> list[str]:
+        """Return what tables and figures show: the methods, and the repair without a mask as a control."""
+        names = list(self.methods)
+        unmasked = self.ratio_series().get(0.0)
+        if unmasked and unmasked not in names:
+            names.insert(names.index("random_mask"), unmasked)
+        return names
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of methods whose difference the paper speaks of."""

@@ -101,7 +101,7 @@ class Plan:
     @property
     def by_n(self) -> list[str]:
         """The scores of smaller fleets, by method."""
-        return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.methods, "retrain"]]
+        return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.shown(), "retrain"]]
 
     @property
     def figures(self) -> list[str]:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from random_mask.config import Recipe
 from random_mask.models import without_dead_taps
 from random_mask.objectives import OBJECTIVES
+from random_mask.settings import Recipe
 
 __all__ = ["History", "Images", "evaluate", "fit", "fit_fleet"]
 
@@ -95,7 +95,7 @@ def fit(
     recipe: Recipe,
     *,
     rng: np.random.Generator,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, float, float], None] = lambda *_: None,
 ) -> tuple[History, float]:
     """Train `model` in place on some of the images.
 
@@ -105,7 +105,7 @@ def fit(
         indices: the images to train on [training images].
         recipe: objective, optimiser, schedule, batch size and epochs.
         rng: draws a new order of the images for every epoch.
-        progress: is told once an epoch how far it is.
+        progress: is told after every epoch the number of epochs done, the loss, and the seconds spent.
 
     Returns:
         The training curves, and the seconds it took.
@@ -131,11 +131,7 @@ def fit(
             optimizer.step()
             losses[epoch] += loss.detach() * len(batch)
             hits[epoch] += (logits.detach().argmax(dim=1) == labels).sum()
-        seconds = time.perf_counter() - begun
-        left = seconds * (recipe.epochs / (epoch + 1) - 1)
-        progress(
-            f"epoch {epoch + 1}/{recipe.epochs}, loss {losses[epoch] / len(indices):.4f}, {left:.0f} s left"
-        )
+        progress(epoch + 1, float(losses[epoch]) / len(indices), time.perf_counter() - begun)
     history = History(loss=losses.numpy() / len(indices), accuracy=hits.double().numpy() / len(indices))
     return history, time.perf_counter() - begun
 
@@ -176,15 +172,16 @@ def fit_fleet(
     rows, seconds = [], []
     for done, (index, make) in enumerate(starts.items()):
         model = without_dead_taps(make(), images.size).to(memory_format=torch.channels_last)
-        title = f"model {index} ({done + 1} of {len(starts)} in this job): "
-        history, spent = fit(
-            model,
-            images,
-            train_on,
-            recipe,
-            rng=order(index),
-            progress=lambda text, title=title: progress(title + text),
-        )
+
+        def tell(epoch: int, loss: float, spent: float, done: int = done, index: int = index) -> None:
+            whole = spent / epoch * recipe.epochs
+            left = whole - spent + (len(starts) - done - 1) * whole
+            progress(
+                f"model {index} ({done + 1} of {len(starts)} in this job), epoch {epoch}/{recipe.epochs}, "
+                f"loss {loss:.4f}, {left:.0f} s left"
+            )
+
+        history, spent = fit(model, images, train_on, recipe, rng=order(index), progress=tell)
         seconds.append(spent)
         rows.append({"model": np.int64(index)} | summarise(model, images, parts, history))
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, seconds

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from random_mask.config import Data
 from random_mask.data.readers import digits
 from random_mask.data.splits import PARTS, read_split, split, split_as_csv
 from random_mask.errors import InputError
+from random_mask.settings import Data
 
 
 def data(train=1000, validation=100, test=200, forget=50) -> Data:

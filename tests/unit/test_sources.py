@@ -63,3 +63,8 @@ def test_imports_are_found_however_they_are_written(tmp_path):
 def test_an_unknown_module_is_an_error():
     with pytest.raises(FileNotFoundError, match=r"no module random_mask\.nothing"):
         modules_of("random_mask.nothing")
+
+
+def test_a_change_of_the_whole_configuration_retrains_nothing():
+    trains = ("prepare_data", "train_original", "retrain", "perturb", "finetune", "evaluate")
+    assert not any("config" in names(stage) for stage in trains)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from random_mask.config import Recipe
 from random_mask.models import build_resnet18, without_dead_taps
 from random_mask.objectives import cross_entropy
 from random_mask.seeds import generator
+from random_mask.settings import Recipe
 from random_mask.training import Images, evaluate, fit, fit_fleet, learning_rates
 
 RECIPE = Recipe(epochs=2, batch=16, optimizer="adam", learning_rate=1e-3, weight_decay=5e-4)

@@ -96,7 +96,7 @@ def test_every_job_has_a_log_and_a_benchmark(finished):
     logs = list(finished.result("logs").rglob("*.log"))
     assert len(jobs) == len(logs) == 24
     text = finished.result("logs/oracle/models-0000-0003.log").read_text()
-    assert "model 3 (4 of 4 in this job): epoch 2/2" in text
+    assert "model 3 (4 of 4 in this job), epoch 2/2" in text
     assert "s left" in text
 
 

@@ -23,7 +23,7 @@ rule figures:
         "../../environment.yml"
     params:
         settings=plan.settings(
-            methods=list(experiment.methods), ratios=experiment.ratio_series()
+            methods=experiment.shown(), ratios=experiment.ratio_series()
         ),
     message:
         "Drawing the figures"

@@ -7,9 +7,9 @@ import io
 
 import numpy as np
 
-from random_mask.config import Data
 from random_mask.errors import InputError
 from random_mask.seeds import generator
+from random_mask.settings import Data
 
 __all__ = ["PARTS", "read_split", "split", "split_as_csv"]
 

@@ -98,7 +98,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
         [table[table["method"] == method].assign(ratio=ratio) for ratio, method in ratios.items()]
     )
     styles = {
-        "forgetting_quality": ("forgetting quality", "s", "--", sns.color_palette("colorblind")[2]),
+        "forgetting_quality": ("forgetting quality", "s", "--", sns.color_palette("colorblind")[4]),
         "score": ("score", "o", "-", colour("random_mask", [])),
     }
     for (column, (name, marker, line, paint)), shift in zip(styles.items(), (-0.004, 0.004), strict=True):
@@ -119,7 +119,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
     _legend_above(left, columns=2)
     parts = {"retain": ("-", "o"), "forget": ("--", "s"), "test": (":", "^")}
     for (part, (line, marker)), paint in zip(
-        parts.items(), sns.color_palette("colorblind")[3:6], strict=True
+        parts.items(), sns.color_palette("colorblind")[5:8], strict=True
     ):
         means = rows.groupby("ratio")[f"{part}_accuracy"].mean()
         right.plot(means.index, means, ls=line, marker=marker, ms=4, color=paint, label=part)
@@ -192,7 +192,7 @@ def epsilons(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[s
         axes.bar(edges[:-1], counts / len(values), width=0.5, align="edge", color=paint, ec="white", lw=0.5)
         axes.axvline(beyond, color="0.4", lw=0.8, ls=":")
         axes.set(xlabel=r"$\varepsilon$", xticks=np.arange(0, beyond + 0.1))
-        axes.set_title(label(method).replace(" (", "\n("))
+        axes.set_title(label(method).replace(" (", "\n(").replace(", ", ",\n"))
     grid[0, 0].set_ylabel("share of forget examples")
     sns.despine(figure)
     return figure

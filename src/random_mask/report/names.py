@@ -9,6 +9,7 @@ __all__ = ["colour", "label"]
 _LABELS = {
     "original": "Original",
     "finetune": "Fine-tuning",
+    "random_mask_ratio_0": "Same repair, no mask",
     "random_mask": "Random mask",
     "random_mask_described": "Random mask (described)",
     "retrain": "Retrained",
@@ -19,6 +20,7 @@ _PALETTE = sns.color_palette("colorblind", 10)
 _COLOURS = {
     "original": _PALETTE[7],
     "finetune": _PALETTE[1],
+    "random_mask_ratio_0": _PALETTE[2],
     "random_mask": _PALETTE[0],
     "random_mask_described": _PALETTE[9],
     "retrain": (0.15, 0.15, 0.15),

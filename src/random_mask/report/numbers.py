@@ -77,6 +77,8 @@ def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     leaves = [(prefix.rstrip("/"), plain(value))]
     if prefix.endswith("/ratio/"):
         leaves.append((f"{prefix.rstrip('/')}_percent", f"{100 * value:g}"))
+    if prefix == "seed/":
+        leaves = [("seed", str(value))]
     return leaves
 
 

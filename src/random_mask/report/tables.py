@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from random_mask.config import Experiment, Recipe
+from random_mask.config import Experiment
 from random_mask.report.names import label
 from random_mask.report.numbers import escape, plain
+from random_mask.settings import Recipe
 
 __all__ = ["config", "cost", "masks", "scores", "simulation"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from random_mask.config import Recipe
 from random_mask.models import resnet18_with
 from random_mask.perturb import apply_masks
+from random_mask.settings import Recipe
 from random_mask.stages.command import run
 from random_mask.stages.fleet import train_shard
 from random_mask.weights import read_masks, read_weights

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from random_mask.config import Recipe
 from random_mask.data.splits import read_split
 from random_mask.files import read_npz, read_text, write_npz, write_text
 from random_mask.machine import describe
 from random_mask.seeds import generator
+from random_mask.settings import Recipe
 from random_mask.stages.command import progress
 from random_mask.training import Images, fit_fleet
 

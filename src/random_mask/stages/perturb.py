@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from random_mask.config import NoPerturbation, RandomMask
 from random_mask.files import write_text
 from random_mask.perturb import draw_masks, parameters
 from random_mask.seeds import generator
+from random_mask.settings import NoPerturbation, RandomMask
 from random_mask.stages.command import progress, run
 from random_mask.weights import read_weights, write_masks
 

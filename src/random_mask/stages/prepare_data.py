@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from random_mask.config import Data
 from random_mask.data.readers import READERS
 from random_mask.data.splits import split, split_as_csv
 from random_mask.files import write_npz, write_text
+from random_mask.settings import Data
 from random_mask.stages.command import progress, run
 
 

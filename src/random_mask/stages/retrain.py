@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from random_mask.config import Recipe
 from random_mask.files import read_npz
 from random_mask.models import build_resnet18
 from random_mask.seeds import seed_of
+from random_mask.settings import Recipe
 from random_mask.stages.command import run
 from random_mask.stages.fleet import train_shard
 

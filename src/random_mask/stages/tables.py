@@ -62,7 +62,7 @@ def main(
     )
     write_text(output, numbers.as_tex(collected))
     texts = {
-        "scores": lambda: tables.scores(table, list(experiment.methods)),
+        "scores": lambda: tables.scores(table, experiment.shown()),
         "masks": lambda: tables.masks(
             {method: counts[method] for method in ("random_mask", "random_mask_described")},
             {method: experiment.methods[method].perturb.spare for method in counts},

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from random_mask.config import Recipe
 from random_mask.files import write_npz
 from random_mask.models import build_resnet18, parameter_count, without_dead_taps
 from random_mask.seeds import generator, seed_of
+from random_mask.settings import Recipe
 from random_mask.stages.command import progress, run
 from random_mask.stages.fleet import read_data, write_cost
 from random_mask.training import fit, summarise
@@ -43,13 +43,16 @@ def main(
     data, parts = read_data(images, split_table)
     model = build_resnet18(data.classes, seed=seed_of(settings.seed, "original", original, "init"))
     model = model.to(memory_format=torch.channels_last)
+    epochs = settings.recipe.epochs
     history, seconds = fit(
         model,
         data,
         np.union1d(parts["retain"], parts["forget"]),
         settings.recipe,
         rng=generator(settings.seed, "original", original, "order"),
-        progress=progress,
+        progress=lambda epoch, loss, spent: progress(
+            f"epoch {epoch}/{epochs}, loss {loss:.4f}, {spent * (epochs / epoch - 1):.0f} s left"
+        ),
     )
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     write_weights(weights, state, {"seed": str(settings.seed), "original": str(original)})
