@@ -1,6 +1,6 @@
 """The command `random-mask`: the project's measures for logits from anywhere.
 
-A subcommand is one function that takes the parsed arguments, prints its result, and raises `BadInputError`
+A subcommand is one function that takes the parsed arguments, prints its result, and raises `InputError`
 with one line for the user; `_parser` lists them.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from random_mask.errors import InputError
 from random_mask.metrics import competition, intervals
 
 FILE_LAYOUT = """\
@@ -26,16 +27,12 @@ Each file is a .npz archive of one fleet (numpy.savez), whose arrays are
 Without both accuracies in both files only the forgetting quality is printed."""
 
 
-class BadInputError(Exception):
-    """Something the user can mend; the message names the file and the remedy, in one line."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 1 on bad input (2, from argparse, on bad usage)."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except BadInputError as error:
+    except InputError as error:
         print(f"random-mask: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
@@ -112,14 +109,14 @@ def _judge(
     fleet, has_accuracies = _read_fleet(path)
     retrained, retrained_has_accuracies = oracle
     if fleet.confidences.shape[1] != retrained.confidences.shape[1]:
-        raise BadInputError(
+        raise InputError(
             f"{path} holds {fleet.confidences.shape[1]} forget examples but {options.retrained} "
             f"{retrained.confidences.shape[1]}; both need the same examples, in the same order"
         )
     try:
         result = intervals.score_intervals(fleet, retrained, seed=options.seed, replicates=options.replicates)
     except ValueError as error:
-        raise BadInputError(f"{path} against {options.retrained}: {error}") from None
+        raise InputError(f"{path} against {options.retrained}: {error}") from None
     if not (has_accuracies and retrained_has_accuracies):
         del result["score"]
     return fleet, result
@@ -131,12 +128,12 @@ def _read_fleet(path: Path) -> tuple[intervals.Fleet, bool]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
-        raise BadInputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: no such file") from None
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
         # np.load returns a bare array, which is no context manager, for a .npy file.
-        raise BadInputError(
+        raise InputError(
             f"{path}: not a .npz archive of plain arrays; write it with numpy.savez, without object arrays"
         ) from None
 
@@ -145,7 +142,7 @@ def _read_fleet(path: Path) -> tuple[intervals.Fleet, bool]:
     elif {"logits", "labels"} <= arrays.keys():
         confidences = arrays["logits"]
     else:
-        raise BadInputError(
+        raise InputError(
             f"{path}: holds {', '.join(sorted(arrays)) or 'no array'}; it needs `confidences`, or `logits` "
             "and `labels` (see random-mask score --help)"
         )
@@ -159,7 +156,7 @@ def _read_fleet(path: Path) -> tuple[intervals.Fleet, bool]:
             confidences, arrays.get("retain_accuracy", ones), arrays.get("test_accuracy", ones)
         )
     except ValueError as error:
-        raise BadInputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
     return fleet, {"retain_accuracy", "test_accuracy"} <= arrays.keys()
 
 
@@ -178,7 +175,7 @@ def _write_examples(path: Path, unlearned: intervals.Fleet, retrained: intervals
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))
     except OSError as error:
-        raise BadInputError(f"{path}: cannot be written ({error.strerror}); choose another path") from None
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another path") from None
 
 
 if __name__ == "__main__":

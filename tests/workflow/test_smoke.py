@@ -123,6 +123,15 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished.snakemake().stdout
 
 
+def test_figures_and_paper_are_the_same_bytes_again(copy_of_finished, finished):
+    names = ["paper.pdf", *(f"figures/{path.name}" for path in finished.result("figures").iterdir())]
+    for name in names:
+        copy_of_finished.result(name).unlink()
+    assert copy_of_finished.snakemake().returncode == 0
+    for name in names:
+        assert copy_of_finished.result(name).read_bytes() == finished.result(name).read_bytes(), name
+
+
 def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished):
     source = copy_of_finished.root / "src" / "random_mask"
     for path in source.rglob("*.py"):

@@ -25,13 +25,14 @@ def tabular(
 
 
 def scores(table: pd.DataFrame, methods: Sequence[str]) -> str:
-    """Return the main table: one row a method and original model, with the 95 % intervals.
+    """Return the main table: a row for each method and original model, with its share of the ceiling.
 
     Args:
         table: `scores.csv`.
         methods: unlearning methods, in the order of the rows.
     """
     several = table["original"].nunique() > 1
+    ceiling = table.loc[table["method"] == "retrain", "score"].mean()
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
         if method == "retrain":
@@ -45,14 +46,14 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> str:
                     f"{row.forgetting_quality:.3f}",
                     f"[{row.forgetting_quality_low:.3f}, {row.forgetting_quality_high:.3f}]",
                     *(f"{100 * accuracy:.1f}" for accuracy in accuracies),
-                    f"{row.seconds_per_model:.1f}",
+                    f"{100 * row.score / ceiling:.0f}" if ceiling else "{--}",
                 ]
             )
     above = r" & \multicolumn{2}{c}{Score} & \multicolumn{2}{c}{Forgetting quality} & "
-    above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Seconds} \\"
+    above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Share} \\"
     rules = r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}\cmidrule(lr){6-8}"
-    head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", "{a model}"]
-    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + 3 * "S[table-format=3.1]" + "S[table-format=3.1]@{}"
+    head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}"]
+    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + 3 * "S[table-format=3.1]" + "S[table-format=3.0]@{}"
     return tabular(columns, head, rows, above=above + "\n" + rules)
 
 
