@@ -22,7 +22,7 @@ def test_the_modules_of_a_stage_are_those_it_loads(stage):
         "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'random_mask'))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert set(modules_of(module)) == {Path(line) for line in result.stdout.split()}
+    assert set(modules_of(module)) == {Path(line) for line in result.stdout.splitlines()}
 
 
 def names(stage: str) -> set[str]:

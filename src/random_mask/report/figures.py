@@ -98,7 +98,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
         [table[table["method"] == method].assign(ratio=ratio) for ratio, method in ratios.items()]
     )
     styles = {
-        "forgetting_quality": ("forgetting quality", "s", "--", sns.color_palette("colorblind")[4]),
+        "forgetting_quality": ("forgetting quality", "s", "--", (0.35, 0.35, 0.35)),
         "score": ("score", "o", "-", colour("random_mask", [])),
     }
     for (column, (name, marker, line, paint)), shift in zip(styles.items(), (-0.004, 0.004), strict=True):
@@ -119,7 +119,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
     _legend_above(left, columns=2)
     parts = {"retain": ("-", "o"), "forget": ("--", "s"), "test": (":", "^")}
     for (part, (line, marker)), paint in zip(
-        parts.items(), sns.color_palette("colorblind")[5:8], strict=True
+        parts.items(), [sns.color_palette("colorblind")[i] for i in (3, 4, 9)], strict=True
     ):
         means = rows.groupby("ratio")[f"{part}_accuracy"].mean()
         right.plot(means.index, means, ls=line, marker=marker, ms=4, color=paint, label=part)
