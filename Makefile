@@ -24,6 +24,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
 
 paper: setup tex
+	@$(IN_VENV) python -m random_mask.config $(CONFIG)
 	@$(IN_VENV) snakemake --cores $(CORES) --configfile $(CONFIG)
 
 test: setup tex

@@ -2,6 +2,7 @@
 # What is studied is in config/, how it is run in profiles/, the science in src/random_mask/.
 import sys
 from pathlib import Path
+from shlex import quote
 
 from snakemake.utils import min_version
 
@@ -11,7 +12,8 @@ min_version("9.20")
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 shell.prefix(
-    f"export PATH='{Path(sys.executable).parent}':\"$PATH\" PYTHONPATH='{SOURCE}' OMP_NUM_THREADS=1; "
+    f'export PATH={quote(str(Path(sys.executable).parent))}:"$PATH" '
+    f"PYTHONPATH={quote(str(SOURCE))} OMP_NUM_THREADS=1; "
 )
 
 # `--configfile` replaces the default experiment; the two are not merged.

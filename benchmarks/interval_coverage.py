@@ -64,7 +64,7 @@ def simulate(name, n_models, n_examples, simulations, replicates, seed=0):
     for simulation in range(simulations):
         retrained, unlearned = draw(rng, n_models, n_examples, **population)
         fleets = [unlearned, retrained]
-        # As in `score_intervals`, in steps, so that the jackknife shares the half-samples.
+        # As in `score_intervals`, in steps, so that the jackknife shares the subsets.
         points = intervals._contributions(*fleets)["score"]
         size = intervals.subset_size(n_models)
         subsets = intervals._replicates(

@@ -4,6 +4,8 @@ A subcommand is one function that takes the parsed arguments, prints its result,
 with one line for the user; `_parser` lists them.
 """
 
+from __future__ import annotations
+
 import argparse
 import csv
 import sys
@@ -11,10 +13,12 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from random_mask.errors import InputError
+from random_mask.files import replacing
 from random_mask.metrics import competition, intervals
 
 FILE_LAYOUT = """\
@@ -78,15 +82,24 @@ def _integer(lowest: int):
     return parse
 
 
+class _File(NamedTuple):
+    fleet: intervals.Fleet
+    has_accuracies: bool
+    labels: np.ndarray | None
+
+
 def _score(options: argparse.Namespace) -> None:
+    inputs = [options.unlearned, options.retrained, options.ceiling]
+    if options.per_example and options.per_example.resolve() in [path.resolve() for path in inputs if path]:
+        raise InputError(f"{options.per_example}: is one of the inputs; choose another path for the table")
     oracle = _read_fleet(options.retrained)
     unlearned, result = _judge(options.unlearned, oracle, options)
     ceiling = _judge(options.ceiling, oracle, options) if options.ceiling else None
     if options.per_example:
-        _write_examples(options.per_example, unlearned, oracle[0])
+        _write_examples(options.per_example, unlearned, oracle.fleet)
 
     n_examples = unlearned.confidences.shape[1]
-    print(f"{n_examples} forget examples, {len(oracle[0])} retrained models; 95 % intervals in brackets")
+    print(f"{n_examples} forget examples, {len(oracle.fleet)} retrained models; 95 % intervals in brackets")
     for name, value in result.items():
         _print_line(name.replace("_", " "), value, len(unlearned))
     if "score" not in result:
@@ -103,27 +116,37 @@ def _print_line(label: str, value: intervals.Interval, n_models: int) -> None:
 
 
 def _judge(
-    path: Path, oracle: tuple[intervals.Fleet, bool], options: argparse.Namespace
+    path: Path, oracle: _File, options: argparse.Namespace
 ) -> tuple[intervals.Fleet, dict[str, intervals.Interval]]:
     """Return the file's fleet, and its intervals against the oracle as far as there are accuracies."""
-    fleet, has_accuracies = _read_fleet(path)
-    retrained, retrained_has_accuracies = oracle
+    file, retrained = _read_fleet(path), oracle.fleet
+    fleet = file.fleet
     if fleet.confidences.shape[1] != retrained.confidences.shape[1]:
         raise InputError(
             f"{path} holds {fleet.confidences.shape[1]} forget examples but {options.retrained} "
             f"{retrained.confidences.shape[1]}; both need the same examples, in the same order"
         )
+    if (
+        file.labels is not None
+        and oracle.labels is not None
+        and not np.array_equal(file.labels, oracle.labels)
+    ):
+        first = int(np.flatnonzero(file.labels != oracle.labels)[0])
+        raise InputError(
+            f"{path}: labels[{first}] is {file.labels[first]}, but in {options.retrained} "
+            f"{oracle.labels[first]}; both need the same examples, in the same order"
+        )
     try:
         result = intervals.score_intervals(fleet, retrained, seed=options.seed, replicates=options.replicates)
     except ValueError as error:
         raise InputError(f"{path} against {options.retrained}: {error}") from None
-    if not (has_accuracies and retrained_has_accuracies):
+    if not (file.has_accuracies and oracle.has_accuracies):
         del result["score"]
     return fleet, result
 
 
-def _read_fleet(path: Path) -> tuple[intervals.Fleet, bool]:
-    """Return the file's fleet, and whether it came with accuracies (else they are all 1)."""
+def _read_fleet(path: Path) -> _File:
+    """Read the fleet of a file. Accuracies that it lacks are taken as 1."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -157,7 +180,7 @@ def _read_fleet(path: Path) -> tuple[intervals.Fleet, bool]:
         )
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    return fleet, {"retain_accuracy", "test_accuracy"} <= arrays.keys()
+    return _File(fleet, {"retain_accuracy", "test_accuracy"} <= arrays.keys(), arrays.get("labels"))
 
 
 def _write_examples(path: Path, unlearned: intervals.Fleet, retrained: intervals.Fleet) -> None:
@@ -170,7 +193,7 @@ def _write_examples(path: Path, unlearned: intervals.Fleet, retrained: intervals
         "retrained_median": np.median(retrained.confidences, axis=0).tolist(),
     }
     try:
-        with path.open("w", newline="") as file:
+        with replacing(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values(), strict=True))

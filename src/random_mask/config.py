@@ -7,6 +7,7 @@ A configuration is one YAML file under `config/`. These classes are its schema; 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +22,8 @@ __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 RESERVED = ("original", "retrain", "oracle")
 """Names of fleets that no method may take."""
 
-STUDIED = ("finetune", "random_mask", "random_mask_described")
-"""Methods that the paper speaks of; every experiment has them."""
+STUDIED = {"finetune": None, "random_mask": "published", "random_mask_described": "described"}
+"""Methods that the paper speaks of, and what their masks spare; every experiment has them."""
 
 
 class Method(Section):
@@ -35,10 +36,8 @@ class Method(Section):
 
 
 class RatioSweep(Section):
-    """One more fleet for each mask ratio, for the figure of the score against the ratio."""
+    """One more fleet of random_mask for each mask ratio, for the figure of the score against the ratio."""
 
-    method: str
-    """The random-mask method that is varied."""
     ratios: list[Annotated[Number, Field(ge=0, le=1)]]
     """Mask ratios. 0 is the same repair without a mask; the ratio of the method itself is not listed."""
 
@@ -63,7 +62,7 @@ class Experiment(Section):
     """The data set and its splits."""
     originals: Annotated[int, Field(ge=1)] = 1
     """Number of original models; each is unlearned by every method."""
-    models: Annotated[int, Field(ge=2)]
+    models: Annotated[int, Field(ge=2, le=9999)]
     """Number N of models a fleet; the resolution of the metric grows with it."""
     replicates: Annotated[int, Field(ge=100)] = 200
     """Random subsets of the models behind every interval."""
@@ -82,22 +81,26 @@ class Experiment(Section):
         for name in self.methods:
             if name in RESERVED:
                 raise ValueError(f"methods.{name}: this name is reserved; choose another")
-        for name in STUDIED:
+        for name, spare in STUDIED.items():
             if name not in self.methods:
                 raise ValueError(f"methods.{name}: missing; the paper compares {', '.join(STUDIED)}")
-        if self.ratio_sweep:
-            base = self.methods.get(self.ratio_sweep.method)
-            if base is None or base.perturb.name != "random_mask":
+            perturb = self.methods[name].perturb
+            if spare != getattr(perturb, "spare", None):
                 raise ValueError(
-                    f"ratio_sweep.method: unknown method {self.ratio_sweep.method!r}; "
-                    "name one of `methods` that perturbs by random_mask"
+                    f"methods.{name}.perturb: the paper takes this method for "
+                    + (f"random_mask with spare: {spare}" if spare else "fine-tuning without a perturbation")
+                    + "; give yours another name"
                 )
-            ratios = [*self.ratio_sweep.ratios, base.perturb.ratio]
+        if self.ratio_sweep:
+            own = self.methods["random_mask"].perturb.ratio
+            ratios = [f"{ratio:g}" for ratio in [*self.ratio_sweep.ratios, own]]
             if len(set(ratios)) < len(ratios):
                 raise ValueError(
-                    f"ratio_sweep.ratios: a ratio stands twice; {base.perturb.ratio:g} is that of "
-                    f"{self.ratio_sweep.method} itself"
+                    f"ratio_sweep.ratios: a ratio stands twice; {own:g} is that of random_mask itself"
                 )
+            for name, _ in self._swept():
+                if name in self.methods:
+                    raise ValueError(f"methods.{name}: the sweep makes a method of this name; choose another")
         self._check_last_batches()
         return self
 
@@ -139,17 +142,17 @@ class Experiment(Section):
         """Return the fleet that stands for each mask ratio of the sweep: {ratio: method name}, sorted."""
         if self.ratio_sweep is None:
             return {}
-        base = self.methods[self.ratio_sweep.method]
+        base = self.methods["random_mask"]
         series = dict(zip(self.ratio_sweep.ratios, dict(self._swept()), strict=True))
-        return dict(sorted({**series, base.perturb.ratio: self.ratio_sweep.method}.items()))
+        return dict(sorted({**series, base.perturb.ratio: "random_mask"}.items()))
 
     def _swept(self) -> list[tuple[str, Method | None]]:
         if self.ratio_sweep is None:
             return []
-        base = self.methods[self.ratio_sweep.method]
+        base = self.methods["random_mask"]
         return [
             (
-                f"{self.ratio_sweep.method}_ratio_{ratio:g}",
+                f"random_mask_ratio_{ratio:g}",
                 base.model_copy(update={"perturb": base.perturb.model_copy(update={"ratio": ratio})}),
             )
             for ratio in self.ratio_sweep.ratios
@@ -215,3 +218,10 @@ def _explain(error: dict[str, Any]) -> str:
 def json_schema() -> str:
     """Return the JSON schema of a configuration file, as text."""
     return json.dumps(Experiment.model_json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        load(sys.argv[1])
+    except InputError as error:
+        sys.exit(str(error))

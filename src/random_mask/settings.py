@@ -22,7 +22,7 @@ class Section(BaseModel):
 
 
 # YAML reads 1e-3 as a string; a number in any notation is welcome.
-Number = Annotated[float, Field(strict=False)]
+Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 
 class RandomForget(Section):

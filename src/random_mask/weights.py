@@ -44,16 +44,18 @@ def write_masks(
         f"shape/{name}": " ".join(map(str, mask.shape)) for m in masks.values() for name, mask in m.items()
     }
     bits = {f"{model}/{name}": np.packbits(mask) for model, m in masks.items() for name, mask in m.items()}
-    write_weights(path, bits, {**metadata, **shapes})
+    write_weights(path, bits, {**metadata, **shapes, "models": " ".join(map(str, masks))})
 
 
 def read_masks(path: Path | str, model: int) -> dict[str, np.ndarray]:
     """Read the masks of one model: {tensor name: bool array, true where the weight is kept}.
 
     Raises:
-        InputError: if the file is missing or damaged.
+        InputError: if the file is missing or damaged, or is that of other models.
     """
     tensors, metadata = _read(path, prefix=f"{model}/")
+    if str(model) not in metadata.get("models", "").split():
+        raise InputError(f"{path}: has no masks of model {model}; delete it and run snakemake again")
     masks = {}
     for key, bits in tensors.items():
         name = key.partition("/")[2]

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,7 +191,7 @@ def test_oracle_without_any_accuracy(files, tmp_path, refusal):
 
 
 def test_table_that_cannot_be_written(files, tmp_path, refusal):
-    assert "cannot be written" in refusal(*files, "--per-example", tmp_path / "absent" / "table.csv")
+    assert "cannot be written" in refusal(*files, "--per-example", files[0] + "/table.csv")
 
 
 @pytest.mark.parametrize(
@@ -201,3 +202,18 @@ def test_bad_usage_exits_with_2(arguments, capsys):
         cli.main(arguments)
     assert stop.value.code == 2
     assert "usage: random-mask" in capsys.readouterr().err
+
+
+def test_the_table_never_replaces_an_input(files, refusal):
+    before = Path(files[1]).read_bytes()
+    assert "is one of the inputs" in refusal(*files, "--per-example", files[1])
+    assert Path(files[1]).read_bytes() == before
+
+
+def test_labels_that_differ_are_named(tmp_path, refusal):
+    paths = []
+    for number, label in enumerate((3, 1)):
+        arrays = {"logits": np.random.default_rng(number).normal(size=(N_MODELS, 5, 4))}
+        labels = np.array([0, 1, label, 2, 3])
+        paths.append(save(tmp_path / f"{number}.npz", **arrays, labels=labels))
+    assert "labels[2] is 3" in refusal(*paths)

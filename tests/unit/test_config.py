@@ -45,6 +45,7 @@ def change(content: dict, path: str, value) -> dict:
     return changed
 
 
+MASK = {"name": "random_mask", "ratio": 0.3, "spare": "published"}
 MISTAKES = [
     ("modles", 16, "modles: unknown key"),
     ("data.trian", 5, "data.trian: unknown key"),
@@ -64,8 +65,13 @@ MISTAKES = [
     ("methods.random_mask.perturb.spare", "bn", "methods.random_mask.perturb.spare: "),
     ("methods.random_mask.perturb.name", "shake", "methods.random_mask.perturb.name: unknown 'shake'"),
     ("methods.random_mask.finetune.objective", "hinge", "methods.random_mask.finetune.objective: "),
-    ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown method 'mask'"),
-    ("ratio_sweep.method", "finetune", "ratio_sweep.method: unknown method 'finetune'"),
+    ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown key"),
+    ("ratio_sweep.ratios", [0.1, 0.10000001], "ratio_sweep.ratios: a ratio stands twice"),
+    ("methods.random_mask.perturb", {"name": "none"}, "methods.random_mask.perturb: the paper takes"),
+    ("methods.random_mask.perturb.spare", "described", "methods.random_mask.perturb: the paper takes"),
+    ("methods.finetune.perturb", MASK, "methods.finetune.perturb: the paper takes"),
+    ("training.learning_rate", float("inf"), "training.learning_rate: "),
+    ("models", 10_000, "models: "),
     ("ratio_sweep.ratios", [0.1, 2], "ratio_sweep.ratios.1: "),
     ("ratio_sweep.ratios", [0.5, 0.5], "ratio_sweep.ratios: "),
     ("ratio_sweep.ratios", [0.5, 0.3], "ratio_sweep.ratios: "),
@@ -119,6 +125,12 @@ def test_the_methods_of_the_paper_are_required(content, name):
 def test_the_names_of_the_references_are_reserved(content, name):
     content["methods"][name] = content["methods"]["finetune"]
     with pytest.raises(InputError, match=rf"methods\.{name}: .*reserved"):
+        validate(content)
+
+
+def test_the_names_of_the_sweep_are_reserved(content):
+    content["methods"]["random_mask_ratio_0"] = content["methods"]["finetune"]
+    with pytest.raises(InputError, match=r"methods\.random_mask_ratio_0: .*choose another"):
         validate(content)
 
 

@@ -63,8 +63,11 @@ def test_the_table_of_a_split_can_be_read_back():
         assert np.array_equal(classes[part], labels[parts[part]])
 
 
+TWICE = "image,label,part\n0,1,retain\n1,1,forget\n2,1,validation\n3,1,test\n3,1,retain\n"
+
+
 @pytest.mark.parametrize(
-    "text", ["", "image,label,part\n", "image,label\n1,2\n", "image,label,part\nx,1,retain\n"]
+    "text", ["", "image,label,part\n", "image,label\n1,2\n", "image,label,part\nx,1,retain\n", TWICE]
 )
 def test_a_damaged_table_is_named(text):
     with pytest.raises(InputError, match=r"split\.csv: damaged; delete it"):

@@ -71,7 +71,8 @@ def test_masks_take_one_bit_a_weight(tmp_path):
         read = read_masks(path, model)
         assert read.keys() == masks[model].keys()
         assert all(np.array_equal(read[name], mask) for name, mask in masks[model].items())
-    assert read_masks(path, 40) == {}, "model 4 is not model 40"
+    with pytest.raises(InputError, match=r"has no masks of model 40"):
+        read_masks(path, 40)
     assert path.stat().st_size < 2 * (64 * 3 * 49 + 10) / 8 + 1000
 
 

@@ -1,6 +1,5 @@
 """The smallest real experiment, run as a user runs it, from data to PDF."""
 
-import json
 import os
 import re
 import shutil
@@ -102,15 +101,6 @@ def test_every_job_has_a_log_and_a_benchmark(finished):
     assert "s left" in text
 
 
-def test_the_published_filter_and_the_described_one_train_the_same_way(finished):
-    """The two fleets differ in the filter alone: their masks, not their recipes."""
-    costs = [
-        json.loads(finished.result(f"fleets/{m}/original-0/models-0000-0003.json").read_text())
-        for m in ("random_mask", "random_mask_described")
-    ]
-    assert all(len(cost["seconds_per_model"]) == 4 for cost in costs)
-
-
 def test_figures_are_not_empty(finished, tmp_path):
     pdftoppm = shutil.which("pdftoppm")
     if pdftoppm is None:
@@ -186,7 +176,7 @@ def test_an_unknown_number_fails_the_build(copy_of_finished):
         ("models: 4", "modles: 4", "modles: unknown key"),
         ("ratio: 0.3, spare: published", "ratio: 3, spare: published", "methods.random_mask.perturb.ratio: "),
         ("size: 16", "size: 128", "data.forget.size: 128 images to forget, but train has 128"),
-        ("method: random_mask", "method: mask", "ratio_sweep.method: unknown method 'mask'"),
+        ("name: none", "name: shake", "methods.finetune.perturb.name: unknown 'shake'"),
         ("models: 4", "models: 1", "models: input should be greater than or equal to 2"),
     ],
 )

@@ -66,7 +66,7 @@ def read_split(text: str, source: str) -> tuple[dict[str, np.ndarray], dict[str,
         ]
     except (KeyError, TypeError, ValueError):
         rows = []
-    if {part for part, _, _ in rows} != set(PARTS):
+    if {part for part, _, _ in rows} != set(PARTS) or len({image for _, image, _ in rows}) < len(rows):
         raise InputError(f"{source}: damaged; delete it and run snakemake again to re-make it")
     columns = {part: np.array([row[1:] for row in rows if row[0] == part], dtype=np.int64) for part in PARTS}
     return {p: c[:, 0].copy() for p, c in columns.items()}, {p: c[:, 1].copy() for p, c in columns.items()}

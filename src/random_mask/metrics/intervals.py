@@ -124,7 +124,7 @@ def paired_difference(
 def scores_by_n(
     unlearned: Fleet, retrained: Fleet, *, seed: int, replicates: int = 200, workers: int = 1
 ) -> list[tuple[int, Interval]]:
-    """Return (n, the score expected of fleets of n models) for n = 8, 16, ... up to the size of the fleets.
+    """Return (n, the score expected of fleets of n models) for n = 8, 16, ... and the size of the fleets.
 
     For n below that size the estimate is a mean over `replicates` random subsets of n models of each fleet.
     Arguments and errors are those of `score_intervals`.
@@ -141,8 +141,8 @@ def scores_by_n(
             (n, _interval(subsets.mean(axis=0), shared, largest, *_possible(_contributions, fleets)["score"]))
         )
         n *= 2
-    if n == largest:
-        rows.append((n, _intervals(_contributions, fleets, seed, replicates, workers)["score"]))
+    if largest >= 8:
+        rows.append((largest, _intervals(_contributions, fleets, seed, replicates, workers)["score"]))
     return rows
 
 
@@ -188,7 +188,12 @@ def _intervals(contributions, fleets, seed, replicates, workers) -> dict[str, In
 def _possible(contributions, fleets: list[Fleet]) -> dict[str, tuple[float, float]]:
     """Return the least and the largest value that each quantity can take, by name."""
     *judged, retrained = fleets
-    most = [{"forgetting_quality": 1.0, "score": _accuracy_ratio(fleet, retrained)} for fleet in judged]
+    # Two models have no bucket of points.
+    most = [
+        {"forgetting_quality": quality, "score": quality * _accuracy_ratio(fleet, retrained)}
+        for fleet in judged
+        for quality in [float(competition.points(0.0, len(fleet)))]
+    ]
     if contributions is _difference:
         return {name: (-most[1][name], most[0][name]) for name in most[0]}
     return {name: (0.0, highest) for name, highest in most[0].items()}

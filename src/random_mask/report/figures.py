@@ -94,6 +94,10 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
         ratios: the method that stands for each ratio, ascending.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.2))
+    sns.despine(figure)
+    if not ratios:
+        left.text(0.5, 0.5, "no ratio_sweep in the configuration", ha="center", va="center")
+        return figure
     rows = pd.concat(
         [table[table["method"] == method].assign(ratio=ratio) for ratio, method in ratios.items()]
     )

@@ -114,7 +114,8 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
 
 
 def _scores(scores: pd.DataFrame) -> dict[str, str]:
-    means = scores.groupby("method", sort=False).mean(numeric_only=True)
+    # Over several original models, the mean estimate and the widest bounds: no less than each interval says.
+    means = _over_originals(scores.groupby("method", sort=False))
     ceiling = means.loc["retrain"]
     numbers = {}
     for method, row in means.iterrows():
@@ -130,6 +131,16 @@ def _scores(scores: pd.DataFrame) -> dict[str, str]:
             row["seconds_per_model"], ceiling["seconds_per_model"]
         )
     return numbers
+
+
+def _over_originals(groups: pd.api.typing.DataFrameGroupBy) -> pd.DataFrame:
+    means = groups.mean(numeric_only=True)
+    for column in means.columns:
+        if column.endswith("_low"):
+            means[column] = groups[column].min()
+        elif column.endswith("_high"):
+            means[column] = groups[column].max()
+    return means
 
 
 def _percent(part: float, whole: float) -> str:
@@ -148,8 +159,12 @@ def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     chosen = comparisons[comparisons["quantity"] == "score"]
     for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
         verdicts = {verdict(row.low, row.high) for row in rows.itertuples()}
-        for column in ("difference", "low", "high"):
-            numbers[f"compare/{a}/{b}/{column}"] = f"{rows[column].mean():.3f}"
+        for column, value in (
+            ("difference", rows["difference"].mean()),
+            ("low", rows["low"].min()),
+            ("high", rows["high"].max()),
+        ):
+            numbers[f"compare/{a}/{b}/{column}"] = f"{value:.3f}"
         # Several original models must agree before anything is said.
         numbers[f"compare/{a}/{b}/words"] = (
             verdicts.pop() if len(verdicts) == 1 else "cannot be told apart from"

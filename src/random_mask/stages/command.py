@@ -39,6 +39,8 @@ def run(function: Callable[..., None]) -> None:
         function(**vars(parser.parse_args()))
     except (InputError, ValidationError) as error:
         sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

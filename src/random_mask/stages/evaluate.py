@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from random_mask.data.splits import read_split
+from random_mask.errors import InputError
 from random_mask.files import read_npz, read_text, write_npz, write_text
 from random_mask.fleets import read_fleet, repeated
 from random_mask.metrics.competition import epsilons, logit_scaled_confidence, points
@@ -43,11 +44,15 @@ def main(
     fleet = read_fleet(unlearned)
     if method == "original":  # one model that has forgotten nothing stands for all of its runs
         fleet = repeated(fleet, settings.models)
+    for path, arrays in ((oracle[0], reference), (unlearned[0], fleet)):
+        if arrays["logits_forget"].shape[1] != len(labels):
+            raise InputError(f"{path} and {split_table} differ in the forget set; delete both and run again")
     judged, retrained = as_fleet(fleet, labels), as_fleet(reference, labels)
     intervals = score_intervals(
         judged,
         retrained,
-        seed=seed_of(settings.seed, "intervals", original, method),
+        # The retrained fleet is the same for every original model, and so is its interval.
+        seed=seed_of(settings.seed, "intervals", 0 if method == "retrain" else original, method),
         replicates=settings.replicates,
     )
     result: dict[str, str | int | float] = {"method": method, "original": original, "n_models": len(judged)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel
 
 from random_mask.files import write_text
@@ -26,12 +27,13 @@ def main(
 ) -> None:
     """Write the masks of the models `first` to `last`, and how many weights of each tensor they zero.
 
-    Without a perturbation the file has no masks.
+    Without a perturbation the masks are empty.
     """
     original = read_weights(weights)
-    drawn = {}
+    drawn: dict[int, dict[str, np.ndarray]] = {}
     for index in range(first, last + 1):
         rng = generator(settings.seed, role, index, "mask")
+        drawn[index] = {}
         if isinstance(settings.perturb, RandomMask):
             drawn[index] = draw_masks(
                 original, ratio=settings.perturb.ratio, spare=settings.perturb.spare, rng=rng
@@ -43,7 +45,7 @@ def main(
             "model": index,
             "tensor": name,
             "weights": original[name].size,
-            "masked": int((~drawn[index][name]).sum()) if name in drawn.get(index, {}) else 0,
+            "masked": int((~drawn[index][name]).sum()) if name in drawn[index] else 0,
         }
         for index in range(first, last + 1)
         for name in parameters(original)

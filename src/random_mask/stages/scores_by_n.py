@@ -26,7 +26,7 @@ def main(*, settings: Settings, method: str, evaluation: Path, output: Path) -> 
     rows = scores_by_n(
         unlearned,
         oracle,
-        seed=seed_of(settings.seed, "intervals", 0, f"{method} by n"),
+        seed=seed_of(settings.seed, "intervals", 0, method),
         replicates=settings.replicates,
     )
     lines = ["method,models,score,score_low,score_high"]
