@@ -120,6 +120,7 @@ def main():
     parser.add_argument("--examples", type=int, default=60)
     parser.add_argument("--simulations", type=int, default=60)
     parser.add_argument("--replicates", type=int, default=20)
+    parser.add_argument("--population", choices=POPULATIONS, help="only this one")
     options = parser.parse_args()
     size = (options.models, options.examples, options.simulations, options.replicates)
     print("N = {}, {} examples, {} simulations, {} replicates".format(*size))
@@ -127,11 +128,13 @@ def main():
         "| population | expected | sd | width | ours | examples only | jackknife | bootstrap | its centre |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
-    for name in POPULATIONS:
+    for name in [options.population] if options.population else POPULATIONS:
         row = simulate(name, *size)
         numbers = [f"{row[key]:.4f}" for key in ("expected", "sd", "width")]
         numbers += [f"{row[key]:.0%}" for key in ("ours", "examples", "jackknife", "bootstrap")]
         print(f"| {name} | {' | '.join(numbers)} | {row['centre']:.4f} |", flush=True)
+    if options.population:
+        return
     covered, width, unpaired = simulate_difference(*size)
     print(f"\nDifference of two equal methods: covers 0 in {covered:.0%}", end="; ")
     print(f"width {width:.4f} paired, {unpaired:.4f} if taken as independent")
