@@ -67,7 +67,8 @@ def read_masks(path: Path | str, model: int) -> dict[str, np.ndarray]:
 def _read(path: Path | str, prefix: str = "") -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
-            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 - not a mapping
+            stored = file.keys()
+            names = [name for name in stored if name.startswith(prefix)]
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

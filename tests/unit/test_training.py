@@ -84,14 +84,16 @@ def test_leaving_out_dead_taps_does_not_change_training(images, optimizer, batch
     for model in (full, live):
         # In double precision, so that rounding is not amplified by the steps.
         model.double()
-        fit(model, _double(images), PARTS["retain"], recipe, rng=np.random.default_rng(0))
-    logits = [evaluate(model, _double(images), PARTS["test"]) for model in (full, live)]
+        fit(model, DoubleImages(images), PARTS["retain"], recipe, rng=np.random.default_rng(0))
+    logits = [evaluate(model, DoubleImages(images), PARTS["test"]) for model in (full, live)]
     np.testing.assert_allclose(*logits, rtol=1e-6, atol=1e-6)
     for mine, theirs in zip(live.buffers(), full.buffers(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
 
 
-class _double(Images):  # noqa: N801 - used like a function
+class DoubleImages(Images):
+    """The same images in double precision."""
+
     def __init__(self, images: Images):
         super().__init__(images.pixels, images.labels, images.mean, images.std)
 
