@@ -209,7 +209,7 @@ def training(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[s
         fleets: arrays of each method's evaluation.
         methods: unlearning methods.
     """
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
     markers = dict(zip(["retrain", *methods], "osD^vP*X<>", strict=False))
     for axes, quantity in zip(panels, ("loss", "accuracy"), strict=True):
         for method in ["retrain", *methods]:
@@ -225,7 +225,7 @@ def training(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[s
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_yscale("log")
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
     sns.despine(figure)
     return figure
 
