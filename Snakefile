@@ -31,8 +31,9 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
-    """The paper, and the tables behind it."""
+    """The paper, the scores behind it, and where everything comes from."""
     default_target: True
     input:
         plan.path("paper.pdf"),
         plan.path("scores.csv"),
+        plan.path("provenance.json"),

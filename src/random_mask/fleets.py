@@ -1,16 +1,18 @@
-"""Fleets as they are stored: the logits of N models, in shards."""
+"""Fleets as they are stored: the logits of N models in shards, and beside each shard what it cost."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from random_mask.cost import Speed, Work
 from random_mask.errors import InputError
-from random_mask.files import read_npz
+from random_mask.files import read_npz, read_text, write_text
 
-__all__ = ["read_fleet", "repeated"]
+__all__ = ["read_fleet", "read_speed", "read_works", "repeated", "write_works"]
 
 
 def read_fleet(shards: Sequence[Path]) -> dict[str, np.ndarray]:
@@ -37,3 +39,18 @@ def read_fleet(shards: Sequence[Path]) -> dict[str, np.ndarray]:
 def repeated(fleet: dict[str, np.ndarray], models: int) -> dict[str, np.ndarray]:
     """Return a fleet of copies of one model: what a method that changes nothing yields."""
     return {name: np.repeat(array, models, axis=0) for name, array in fleet.items()}
+
+
+def write_works(path: Path, works: Sequence[Work], **more: int) -> None:
+    """Write the work of training each model of a shard, and `more`."""
+    write_text(path, json.dumps({"work": [work.as_dict() for work in works], **more}, indent=2) + "\n")
+
+
+def read_works(path: Path) -> list[Work]:
+    """Read the work of training each model of a shard."""
+    return [Work(**work) for work in json.loads(read_text(path))["work"]]
+
+
+def read_speed(path: Path) -> Speed:
+    """Read the speed of one core, which `benchmarks/speed.py` measured."""
+    return Speed(**json.loads(read_text(path))["speed"])

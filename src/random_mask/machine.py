@@ -7,20 +7,36 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["describe"]
+__all__ = ["machine", "versions"]
+
+LIBRARIES = (
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "pillow",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "snakemake",
+    "torch",
+    "torchvision",
+)
+"""The libraries whose version can change a result or its picture."""
 
 
-def describe() -> dict[str, str | int]:
-    """Return the machine (memory in GiB) and the versions of what computes on it."""
+def machine() -> dict[str, str | int]:
+    """Return the machine: its processor, cores, memory in GiB, and system."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
         "memory": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "system": platform.system(),
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "numpy": version("numpy"),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that compute."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def _processor() -> str:

@@ -14,9 +14,17 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
-__all__ = ["WholeMapConv2d", "build_resnet18", "parameter_count", "resnet18_with", "without_dead_taps"]
+__all__ = [
+    "WholeMapConv2d",
+    "build_resnet18",
+    "forward_flops",
+    "parameter_count",
+    "resnet18_with",
+    "without_dead_taps",
+]
 
 
 def build_resnet18(classes: int, *, seed: int) -> nn.Module:
@@ -124,3 +132,12 @@ def without_dead_taps(model: nn.Module, image_size: int) -> nn.Module:
 def parameter_count(model: nn.Module) -> int:
     """Return the number of trainable weights of `model`."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def forward_flops(model: nn.Module, image_size: int) -> int:
+    """Return the floating-point operations of one image's forward pass: matrix products and convolutions."""
+    training = model.training
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.zeros(1, 3, image_size, image_size))
+    model.train(training)
+    return counter.get_total_flops()

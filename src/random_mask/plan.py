@@ -12,7 +12,7 @@ from random_mask.config import Experiment
 __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n")
-TABLES = ("scores", "masks", "cost", "config", "simulation")
+TABLES = ("scores", "masks", "cost", "environment", "config", "simulation")
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:

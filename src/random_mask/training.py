@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from random_mask.models import without_dead_taps
+from random_mask.cost import Work
+from random_mask.models import forward_flops, parameter_count, without_dead_taps
 from random_mask.objectives import OBJECTIVES
 from random_mask.settings import Recipe
 
-__all__ = ["History", "Images", "evaluate", "fit", "fit_fleet"]
+__all__ = ["History", "Images", "evaluate", "fit", "fit_fleet", "summarise", "work_of"]
 
 EVALUATION_BATCH = 500
 RETAIN_SAMPLE = 2000
@@ -96,7 +97,7 @@ def fit(
     *,
     rng: np.random.Generator,
     progress: Callable[[int, float, float], None] = lambda *_: None,
-) -> tuple[History, float]:
+) -> History:
     """Train `model` in place on some of the images.
 
     Args:
@@ -108,7 +109,7 @@ def fit(
         progress: is told after every epoch the number of epochs done, the loss, and the seconds spent.
 
     Returns:
-        The training curves, and the seconds it took.
+        The training curves.
     """
     begun = time.perf_counter()
     model.train()
@@ -132,8 +133,24 @@ def fit(
             losses[epoch] += loss.detach() * len(batch)
             hits[epoch] += (logits.detach().argmax(dim=1) == labels).sum()
         progress(epoch + 1, float(losses[epoch]) / len(indices), time.perf_counter() - begun)
-    history = History(loss=losses.numpy() / len(indices), accuracy=hits.double().numpy() / len(indices))
-    return history, time.perf_counter() - begun
+    return History(loss=losses.numpy() / len(indices), accuracy=hits.double().numpy() / len(indices))
+
+
+def work_of(model: nn.Module, image_size: int, training_images: int, recipe: Recipe) -> Work:
+    """Return the work of fitting `model` by a recipe.
+
+    Args:
+        model: the network as it is trained.
+        image_size: height and width of the images, in pixels.
+        training_images: number of images it is trained on.
+        recipe: how it is trained.
+    """
+    return Work(
+        images=training_images * recipe.epochs,
+        steps=math.ceil(training_images / recipe.batch) * recipe.epochs,
+        flops=forward_flops(model, image_size),
+        weights=parameter_count(model),
+    )
 
 
 @torch.no_grad()
@@ -153,7 +170,7 @@ def fit_fleet(
     train_on: np.ndarray,
     order: Callable[[int], np.random.Generator],
     progress: Callable[[str], None] = lambda _: None,
-) -> tuple[dict[str, np.ndarray], list[float]]:
+) -> tuple[dict[str, np.ndarray], list[Work]]:
     """Train the models of one shard, each alone, and return what is kept of them.
 
     Args:
@@ -167,9 +184,9 @@ def fit_fleet(
 
     Returns:
         The arrays of the shard (see `summarise`, with a leading models axis, and `model`, the indices), and
-        the seconds that each model took to train.
+        the work of training each model.
     """
-    rows, seconds = [], []
+    rows, works = [], []
     for done, (index, make) in enumerate(starts.items()):
         model = without_dead_taps(make(), images.size).to(memory_format=torch.channels_last)
 
@@ -181,10 +198,10 @@ def fit_fleet(
                 f"loss {loss:.4f}, {left:.0f} s left"
             )
 
-        history, spent = fit(model, images, train_on, recipe, rng=order(index), progress=tell)
-        seconds.append(spent)
+        works.append(work_of(model, images.size, len(train_on), recipe))
+        history = fit(model, images, train_on, recipe, rng=order(index), progress=tell)
         rows.append({"model": np.int64(index)} | summarise(model, images, parts, history))
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, seconds
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, works
 
 
 def summarise(

@@ -1,24 +1,33 @@
 import subprocess
 import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 
 import pytest
+
+from random_mask.provenance import digest, read_record, write_records
 
 STAGE = """
 from pathlib import Path
 from pydantic import BaseModel
 from random_mask.errors import InputError
-from random_mask.stages.command import run
+from random_mask.stages.command import Input, Output, run
 
 class Settings(BaseModel):
     seed: int
 
-def main(*, settings: Settings, first: int, images: Path, shards: list[Path], split_table: str) -> None:
+def main(
+    *, settings: Settings, first: int, images: Input, shards: list[str], role: str, output: Output
+) -> dict[str, str] | None:
     "Do something."
     if first < 0:
         raise InputError("images.npz: damaged; delete it")
     if first == 7:
         Path("/nowhere/at/all").write_text("")
-    print(settings.seed, first, images, shards, split_table)
+    if first == 8:
+        raise KeyboardInterrupt
+    output.write_text(f"{settings.seed} {first} {images} {shards} {role}")
+    return {"precision": "float32"}
 
 run(main)
 """
@@ -26,22 +35,57 @@ run(main)
 
 @pytest.fixture
 def call(tmp_path):
-    program = tmp_path / "stage.py"
-    program.write_text(STAGE)
+    (tmp_path / "stage.py").write_text(STAGE)
+    (tmp_path / "i.npz").write_text("images")
+    write_records([tmp_path / "i.npz"], {"inputs": {}})
 
     def run(first: int, settings: str = '{"seed": 5}'):
         options = ["--settings", settings, "--first", str(first), "--images", "i.npz"]
-        options += ["--shards", "a", "b", "--split-table", "s"]
-        return subprocess.run([sys.executable, program, *options], capture_output=True, text=True)
+        options += ["--shards", "a", "b", "--role", "oracle", "--output", "out/o.txt"]
+        (tmp_path / "out").mkdir(exist_ok=True)
+        program = [sys.executable, "stage.py"]
+        return subprocess.run([*program, *options], cwd=tmp_path, capture_output=True, text=True)
 
     return run
 
 
-def test_parameters_are_options(call):
+def test_parameters_are_options(call, tmp_path):
     result = call(1)
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "5 1 i.npz [PosixPath('a'), PosixPath('b')] s\n"
+    written = (tmp_path / "out" / "o.txt").read_text()
+    assert written == "5 1 i.npz ['a', 'b'] oracle"
     assert "done in" in result.stderr
+
+
+def test_a_record_tells_how_an_output_was_made(call, tmp_path):
+    call(1)
+    record = read_record(tmp_path / "out" / "o.txt")
+    assert record["stage"] == "stage"
+    assert record["options"] == {"settings": {"seed": 5}, "first": 1, "shards": ["a", "b"], "role": "oracle"}
+    assert record["inputs"] == {"i.npz": digest(tmp_path / "i.npz")}
+    assert record["code"] == {"stage.py": digest(tmp_path / "stage.py")}
+    assert record["computed"] == {"device": "cpu", "precision": "float32", "threads": 1}
+    assert record["machine"]["cores"] >= 1
+    assert record["versions"]["torch"] == version("torch")
+    assert datetime.fromisoformat(record["started"]) < datetime.now(UTC)
+    assert record["wall_seconds"] >= 0
+    assert record["processor_seconds"] > 0
+    assert record["peak_memory_mib"] > 5
+
+
+def test_a_damaged_input_is_not_read(call, tmp_path):
+    (tmp_path / "i.npz").write_text("imagez")
+    result = call(1)
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "stage: i.npz: damaged, or changed since the workflow wrote it; delete it"
+    )
+    assert not (tmp_path / "out" / "o.txt").exists()
+
+
+def test_an_interrupt_is_quiet(call):
+    result = call(8)
+    assert (result.returncode, result.stderr) == (130, "")
 
 
 def test_bad_input_is_one_line(call):

@@ -63,9 +63,22 @@ def collected(experiment, scores):
         {"random_mask": masks},
         {"Original": [10.0], "Retrained": [20.0, 30.0]},
         {"weights": 1000, "live_weights": 400, "classes": 10},
-        {"processor": "A_B & Co", "cores": 2},
+        {"processor": "A_B & Co", "cores": "2"},
+        "C_D",
         simulation,
     )
+
+
+def test_every_number_names_the_file_it_was_taken_from(collected):
+    lines = numbers.as_tex(collected).splitlines()[1:]
+    assert len(lines) == len(collected)
+    assert all(re.fullmatch(r"\\newresult\{.*\}\{.*\}% \w.*", line) for line in lines)
+    (score,) = (line for line in lines if "{scores/random_mask/score}" in line)
+    assert score.endswith("% scores.csv (rule scores)")
+
+
+def test_how_the_work_is_cut_is_printed_nowhere(collected):
+    assert not [key for key in collected if "shards" in key]
 
 
 def test_the_ceiling_is_the_retrained_fleet(collected, scores):
@@ -110,6 +123,7 @@ def test_numbers_of_the_configuration_the_machine_and_the_cost(collected):
         "machine/processor": r"A\_B \& Co",
         "cost/models": "3",
         "cost/core_hours": "0.02",
+        "cost/reference": r"C\_D",
     }
     assert {key: collected[key] for key in expected} == expected
 

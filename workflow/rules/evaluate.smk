@@ -95,6 +95,7 @@ rule scores:
     input:
         rows=plan.evaluations("json"),
         costs=plan.all_fleets("json"),
+        speed="reference/speed.json",
         differences=plan.comparisons,
         sizes=plan.by_n,
         code=stage_code("scores"),
@@ -111,7 +112,7 @@ rule scores:
     message:
         "Collecting the scores"
     shell:
-        "python -m random_mask.stages.scores --rows {input.rows:q} --costs {input.costs:q} "
+        "python -m random_mask.stages.scores --rows {input.rows:q} --costs {input.costs:q} --speed {input.speed:q} "
         "--differences {input.differences:q} --sizes {input.sizes:q} --output {output.scores:q} "
         "--comparisons {output.comparisons:q} --by-n {output.by_n:q} 2> {log:q}"
 

@@ -4,6 +4,7 @@
 #   tables/*.tex    the tables
 #   numbers.tex     every number of the text, as macros
 #   paper.pdf       the paper
+#   provenance.json where each file comes from: settings, hashes, machine, versions, time and memory
 
 
 rule figures:
@@ -40,6 +41,7 @@ rule tables:
         masks=plan.mask_tables(),
         simulation=plan.path("simulation.csv"),
         costs=plan.all_fleets("json"),
+        speed="reference/speed.json",
         code=stage_code("tables"),
         lock="requirements.txt",
     output:
@@ -58,7 +60,7 @@ rule tables:
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --masks {input.masks:q} "
-        "--simulation {input.simulation:q} --costs {input.costs:q} "
+        "--simulation {input.simulation:q} --costs {input.costs:q} --speed {input.speed:q} "
         "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
 
 
@@ -83,3 +85,25 @@ rule paper:
     shell:
         "python -m random_mask.stages.paper --sources {input.sources:q} --figures {input.figures:q} "
         "--tables {input.tables:q} --numbers {input.numbers:q} --output {output:q} 2> {log:q}"
+
+
+rule provenance:
+    """Collect where every file comes from, and what it took."""
+    input:
+        artifacts=[plan.path(name) for name in ("paper.pdf", "scores.csv")],
+        code=stage_code("provenance"),
+    output:
+        plan.path("provenance.json"),
+    log:
+        plan.path("logs/provenance.log"),
+    benchmark:
+        plan.path("benchmarks/provenance.tsv")
+    conda:
+        "../../environment.yml"
+    params:
+        settings=plan.settings(experiment=experiment),
+    message:
+        "Collecting where everything comes from"
+    shell:
+        "python -m random_mask.stages.provenance --settings {params.settings:q} "
+        "--artifacts {input.artifacts:q} --output {output:q} 2> {log:q}"

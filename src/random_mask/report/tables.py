@@ -11,7 +11,7 @@ from random_mask.report.names import label
 from random_mask.report.numbers import escape, plain
 from random_mask.settings import Recipe
 
-__all__ = ["config", "cost", "masks", "scores", "simulation"]
+__all__ = ["config", "cost", "environment", "masks", "scores", "simulation"]
 
 
 def tabular(
@@ -120,7 +120,7 @@ def cost(seconds: Mapping[str, Sequence[float]]) -> str:
     """Return what training cost, by fleet.
 
     Args:
-        seconds: for each fleet, the seconds that each of its models took on one core.
+        seconds: for each fleet, the seconds of each of its models on one core, counted.
     """
     rows = [
         [escape(name), str(len(s)), f"{sum(s) / len(s):.1f}", f"{sum(s) / 60:.1f}"]
@@ -129,6 +129,39 @@ def cost(seconds: Mapping[str, Sequence[float]]) -> str:
     total = [spent for s in seconds.values() for spent in s]
     rows += [[], ["All", str(len(total)), "", f"{sum(total) / 60:.1f}"]]
     return tabular("@{}lrrr@{}", ["Fleet", "Models", "Seconds a model", "Core minutes"], rows)
+
+
+ENVIRONMENT = {
+    "processor": "Processor",
+    "cores": "Cores",
+    "memory": "Memory (GiB)",
+    "device": "Trained on",
+    "precision": "Precision of training",
+    "threads": "Threads a training job",
+    "system": "System",
+    "python": "Python",
+    "torch": "PyTorch",
+    "torchvision": "torchvision",
+    "numpy": "NumPy",
+    "scipy": "SciPy",
+    "scikit-learn": "scikit-learn",
+    "pandas": "pandas",
+    "matplotlib": "Matplotlib",
+    "snakemake": "Snakemake",
+}
+
+
+def environment(found: Mapping[str, str]) -> str:
+    """Return what the run was computed on and with.
+
+    Args:
+        found: the machine, how it computed, and the versions.
+    """
+    return tabular(
+        "@{}ll@{}",
+        ["Machine and software", ""],
+        [[name, escape(found[key])] for key, name in ENVIRONMENT.items()],
+    )
 
 
 def config(experiment: Experiment) -> str:

@@ -4,48 +4,125 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
+import os
+import resource
 import sys
 import time
 import typing
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ValidationError
 
+from random_mask import provenance
 from random_mask.errors import InputError
+from random_mask.machine import machine, versions
+from random_mask.sources import modules_of
 
-__all__ = ["progress", "run"]
+__all__ = ["Input", "Output", "Source", "progress", "run"]
+
+Source = Annotated[Path, "source"]
+"""A file of the repository that a stage reads."""
+Input = Annotated[Path, "input"]
+"""An artifact that a stage reads; it is checked against its record first."""
+Output = Annotated[Path, "output"]
+"""An artifact that a stage writes; it gets a record."""
 
 
-def run(function: Callable[..., None]) -> None:
-    """Call `function` with the command line's arguments and exit.
+def run(function: Callable[..., dict[str, Any] | None]) -> None:
+    """Call `function` with the command line's arguments, keep a record of it, and exit.
 
-    Its keyword parameters are the options: `Path`, `str`, `int`, `list[Path]`, or a pydantic model, which is
-    given as JSON. Bad input is explained in one line and exits with 1.
+    Its keyword parameters are the options: `Source`, `Input`, `Output`, `str`, `int`, lists of these, or a
+    pydantic model, which is given as JSON. What it returns goes into the record: how it computed. Bad input
+    is explained in one line and exits with 1.
     """
-    parser = argparse.ArgumentParser(description=inspect.getdoc(function), allow_abbrev=False)
-    for name, kind in typing.get_type_hints(function).items():
-        if name == "return":
-            continue
-        option = f"--{name.replace('_', '-')}"
-        if typing.get_origin(kind) is list:
-            parser.add_argument(option, type=typing.get_args(kind)[0], nargs="*", default=[])
-        elif issubclass(kind, BaseModel):
-            parser.add_argument(option, type=kind.model_validate_json, required=True, metavar="JSON")
-        else:
-            parser.add_argument(option, type=kind, required=True)
-    started = time.perf_counter()
+    name = Path(sys.argv[0]).stem
+    kinds = typing.get_type_hints(function, include_extras=True)
+    kinds.pop("return")
+    options = _parse(kinds, inspect.getdoc(function))
     try:
-        function(**vars(parser.parse_args()))
+        _recorded(function, kinds, options)
     except (InputError, ValidationError) as error:
-        sys.exit(f"{Path(sys.argv[0]).stem}: {error}")
+        sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        sys.exit(f"{Path(sys.argv[0]).stem}: {error.filename or 'output'}: {error.strerror}")
-    progress(f"done in {time.perf_counter() - started:.1f} s")
+        sys.exit(f"{name}: {error.filename or 'output'}: {error.strerror}")
+
+
+def _parse(kinds: dict[str, Any], description: str | None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    for name, kind in kinds.items():
+        option = f"--{name.replace('_', '-')}"
+        many = typing.get_origin(kind) is list
+        kind = _plain(typing.get_args(kind)[0] if many else kind)
+        if many:
+            parser.add_argument(option, type=kind, nargs="*", default=[])
+        elif issubclass(kind, BaseModel):
+            parser.add_argument(option, type=kind.model_validate_json, required=True, metavar="JSON")
+        else:
+            parser.add_argument(option, type=kind, required=True)
+    return vars(parser.parse_args())
+
+
+def _plain(kind: Any) -> type:
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+
+
+def _recorded(
+    function: Callable[..., dict[str, Any] | None], kinds: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Check the inputs, call the function, write the records of its outputs."""
+    files = {
+        role: [
+            path
+            for name, kind in kinds.items()
+            if kind == role or kind == list[role]
+            for path in (options[name] if isinstance(options[name], list) else [options[name]])
+        ]
+        for role in (Source, Input, Output)
+    }
+    started, clock = datetime.now(UTC), time.perf_counter()
+    record: dict[str, Any] = {
+        "stage": Path(sys.argv[0]).stem,
+        "options": {
+            name: json.loads(value.model_dump_json()) if isinstance(value, BaseModel) else value
+            for name, value in options.items()
+            if kinds[name] not in [Source, Input, Output, *(list[kind] for kind in (Source, Input, Output))]
+        },
+        "inputs": {str(path): provenance.verify(path) for path in files[Input]},
+        "sources": {str(path): provenance.digest(path) for path in files[Source]},
+        "code": {os.path.relpath(path): provenance.digest(path) for path in _code()},
+    }
+    computed = function(**options)
+    wall = time.perf_counter() - clock
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    provenance.write_records(
+        files[Output],
+        record
+        | {
+            "machine": machine(),
+            "versions": versions(),
+            "computed": {"device": "cpu", "precision": "float64", "threads": 1, **(computed or {})},
+            "started": started.isoformat(timespec="milliseconds"),
+            "wall_seconds": round(wall, 3),
+            "processor_seconds": round(sum(used.ru_utime + used.ru_stime for used in usage), 3),
+            "peak_memory_mib": round(max(used.ru_maxrss for used in usage) / 1024),
+        },
+    )
+    progress(f"done in {wall:.1f} s")
+
+
+def _code() -> list[Path]:
+    """Return the files of this package that the running program consists of."""
+    program = sys.modules["__main__"]
+    spec = getattr(program, "__spec__", None)
+    return modules_of(spec.name) if spec else [Path(program.__file__)]
 
 
 def progress(text: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import BaseModel
 
 from random_mask.files import write_text
 from random_mask.metrics.intervals import paired_difference
 from random_mask.seeds import seed_of
-from random_mask.stages.command import progress, run
+from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.evaluate import read_evaluation
 
 
@@ -20,7 +18,7 @@ class Settings(BaseModel):
     replicates: int
 
 
-def main(*, settings: Settings, a: str, b: str, of_a: list[Path], of_b: list[Path], output: Path) -> None:
+def main(*, settings: Settings, a: str, b: str, of_a: list[Input], of_b: list[Input], output: Output) -> None:
     """Write the difference of two methods, a minus b, with its interval: a row per original and quantity."""
     lines = ["a,b,original,quantity,difference,low,high"]
     for original, (first, second) in enumerate(zip(of_a, of_b, strict=True)):

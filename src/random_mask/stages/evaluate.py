@@ -15,7 +15,7 @@ from random_mask.fleets import read_fleet, repeated
 from random_mask.metrics.competition import epsilons, logit_scaled_confidence, points
 from random_mask.metrics.intervals import Fleet, score_intervals
 from random_mask.seeds import seed_of
-from random_mask.stages.command import progress, run
+from random_mask.stages.command import Input, Output, progress, run
 
 
 class Settings(BaseModel):
@@ -31,11 +31,11 @@ def main(
     settings: Settings,
     method: str,
     original: int,
-    unlearned: list[Path],
-    oracle: list[Path],
-    split_table: Path,
-    row: Path,
-    examples: Path,
+    unlearned: list[Input],
+    oracle: list[Input],
+    split_table: Input,
+    row: Output,
+    examples: Output,
 ) -> None:
     """Write the row of one method and original model, and what each forget example contributes to it."""
     images, classes = read_split(read_text(split_table), str(split_table))

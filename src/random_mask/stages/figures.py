@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 from pydantic import BaseModel
 
 from random_mask.files import read_npz
 from random_mask.report import figures
-from random_mask.stages.command import progress, run
+from random_mask.stages.command import Input, Output, progress, run
 
 
 class Settings(BaseModel):
@@ -20,7 +18,7 @@ class Settings(BaseModel):
 
 
 def main(
-    *, settings: Settings, scores: Path, by_n: Path, evaluations: list[Path], output: list[Path]
+    *, settings: Settings, scores: Input, by_n: Input, evaluations: list[Input], output: list[Output]
 ) -> None:
     """Draw each figure that is asked for; its kind is the name of the file."""
     table = pd.read_csv(scores)

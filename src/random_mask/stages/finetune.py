@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from pydantic import BaseModel
@@ -11,7 +9,7 @@ from pydantic import BaseModel
 from random_mask.models import resnet18_with
 from random_mask.perturb import apply_masks
 from random_mask.settings import Recipe
-from random_mask.stages.command import run
+from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
 from random_mask.weights import read_masks, read_weights
 
@@ -29,16 +27,16 @@ def main(
     role: str,
     first: int,
     last: int,
-    images: Path,
-    split_table: Path,
-    weights: Path,
-    masks: Path,
-    output: Path,
-    cost: Path,
-) -> None:
+    images: Input,
+    split_table: Input,
+    weights: Input,
+    masks: Input,
+    output: Output,
+    cost: Output,
+) -> dict[str, str | int]:
     """Repair the models `first` to `last` of an unlearned fleet; write their logits."""
     original = read_weights(weights)
-    train_shard(
+    return train_shard(
         role,
         range(first, last + 1),
         lambda index: resnet18_with(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import torch
 from torch import nn
 
 from random_mask.data.splits import read_split
-from random_mask.files import read_npz, read_text, write_npz, write_text
-from random_mask.machine import describe
+from random_mask.files import read_npz, read_text, write_npz
+from random_mask.fleets import write_works
 from random_mask.seeds import generator
 from random_mask.settings import Recipe
 from random_mask.stages.command import progress
@@ -20,6 +19,9 @@ from random_mask.training import Images, fit_fleet
 
 # Float sums depend on the number of threads, so it is fixed here; jobs run beside each other instead.
 torch.set_num_threads(1)
+
+COMPUTED = {"device": "cpu", "precision": "float32", "threads": torch.get_num_threads()}
+"""How the training stages compute, for their records."""
 
 
 def read_data(images: Path, split_table: Path) -> tuple[Images, dict[str, np.ndarray]]:
@@ -39,10 +41,14 @@ def train_shard(
     split_table: Path,
     output: Path,
     cost: Path,
-) -> None:
-    """Train some models of a fleet on the retain set; write their logits, and what they cost."""
+) -> dict[str, str | int]:
+    """Train some models of a fleet on the retain set; write their logits, and what they cost.
+
+    Returns:
+        How it was computed, for the record.
+    """
     data, parts = read_data(images, split_table)
-    arrays, seconds = fit_fleet(
+    arrays, works = fit_fleet(
         {index: lambda index=index: make(index) for index in models},
         data,
         parts,
@@ -52,10 +58,5 @@ def train_shard(
         progress=progress,
     )
     write_npz(output, arrays)
-    write_cost(cost, seconds)
-
-
-def write_cost(path: Path, seconds: list[float], **more: int) -> None:
-    """Write the seconds that each model took to train, on what machine, and `more`."""
-    cost = {"seconds_per_model": seconds, "machine": describe(), **more}
-    write_text(path, json.dumps(cost, indent=2) + "\n")
+    write_works(cost, works)
+    return COMPUTED

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from random_mask.errors import InputError
 from random_mask.files import replacing
-from random_mask.stages.command import progress, run
+from random_mask.stages.command import Input, Output, Source, progress, run
 
 INSTALL = (
     "sudo apt-get install --no-install-recommends latexmk texlive-latex-base texlive-latex-recommended "
@@ -27,7 +27,7 @@ DEFECTS = re.compile(
 
 
 def main(
-    *, sources: list[Path], figures: list[Path], tables: list[Path], numbers: Path, output: Path
+    *, sources: list[Source], figures: list[Input], tables: list[Input], numbers: Input, output: Output
 ) -> None:
     """Build the PDF in a folder of its own.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from pydantic import BaseModel
 
@@ -11,7 +9,7 @@ from random_mask.files import write_text
 from random_mask.perturb import draw_masks, parameters
 from random_mask.seeds import generator
 from random_mask.settings import NoPerturbation, RandomMask
-from random_mask.stages.command import progress, run
+from random_mask.stages.command import Input, Output, progress, run
 from random_mask.weights import read_weights, write_masks
 
 
@@ -23,7 +21,7 @@ class Settings(BaseModel):
 
 
 def main(
-    *, settings: Settings, role: str, first: int, last: int, weights: Path, masks: Path, table: Path
+    *, settings: Settings, role: str, first: int, last: int, weights: Input, masks: Output, table: Output
 ) -> None:
     """Write the masks of the models `first` to `last`, and how many weights of each tensor they zero.
 

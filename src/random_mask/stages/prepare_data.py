@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from pydantic import BaseModel
 
@@ -11,7 +9,7 @@ from random_mask.data.readers import READERS
 from random_mask.data.splits import split, split_as_csv
 from random_mask.files import write_npz, write_text
 from random_mask.settings import Data
-from random_mask.stages.command import progress, run
+from random_mask.stages.command import Output, progress, run
 
 
 class Settings(BaseModel):
@@ -21,7 +19,7 @@ class Settings(BaseModel):
     data: Data
 
 
-def main(*, settings: Settings, images: Path, split_table: Path) -> None:
+def main(*, settings: Settings, images: Output, split_table: Output) -> None:
     """Write a data set as one array and the part that each image belongs to."""
     pixels, labels = READERS[settings.data.name]()
     parts = split(len(labels), settings.data, settings.seed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from pydantic import BaseModel
 
@@ -11,7 +9,7 @@ from random_mask.files import read_npz
 from random_mask.models import build_resnet18
 from random_mask.seeds import seed_of
 from random_mask.settings import Recipe
-from random_mask.stages.command import run
+from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
 
 
@@ -28,14 +26,14 @@ def main(
     fleet: str,
     first: int,
     last: int,
-    images: Path,
-    split_table: Path,
-    output: Path,
-    cost: Path,
-) -> None:
+    images: Input,
+    split_table: Input,
+    output: Output,
+    cost: Output,
+) -> dict[str, str | int]:
     """Train the models `first` to `last` of a retrained fleet from scratch on the retain set."""
     classes = int(np.max(read_npz(images)["labels"])) + 1
-    train_shard(
+    return train_shard(
         fleet,
         range(first, last + 1),
         lambda index: build_resnet18(classes, seed=seed_of(settings.seed, fleet, index, "init")),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from random_mask.errors import InputError
+from random_mask.cost import Speed, seconds
 from random_mask.files import write_text
-from random_mask.stages.command import progress, run
+from random_mask.fleets import read_speed, read_works
+from random_mask.stages.command import Input, Output, Source, progress, run
 
 COLUMNS = [
     "method",
@@ -30,24 +31,26 @@ COLUMNS = [
 
 def main(
     *,
-    rows: list[Path],
-    costs: list[Path],
-    differences: list[Path],
-    sizes: list[Path],
-    output: Path,
-    comparisons: Path,
-    by_n: Path,
+    rows: list[Input],
+    costs: list[Input],
+    speed: Source,
+    differences: list[Input],
+    sizes: list[Input],
+    output: Output,
+    comparisons: Output,
+    by_n: Output,
 ) -> None:
     """Write `scores.csv`: one row per original model and method, in the order given.
 
-    `seconds_per_model` is the mean time that unlearning one model took; for `retrain`, retraining it; for
-    `original`, which is left as it is, 0. The rows of the comparisons and of the numbers of models are only
-    put together.
+    `seconds_per_model` is what unlearning one model costs on one core of the reference machine, counted; for
+    `retrain`, what retraining it costs; for `original`, which is left as it is, 0. The rows of the
+    comparisons and of the numbers of models are only put together.
     """
-    collected = [{**read_json(row), "seconds_per_model": 0.0} for row in rows]
+    reference = read_speed(speed)
+    collected = [{**json.loads(row.read_text()), "seconds_per_model": 0.0} for row in rows]
     for row in collected:
         if row["method"] != "original":
-            row["seconds_per_model"] = mean_seconds(costs, row["method"], row["original"])
+            row["seconds_per_model"] = mean_seconds(costs, row["method"], row["original"], reference)
     table = pd.DataFrame(collected)[COLUMNS]
     write_text(output, table.to_csv(index=False, lineterminator="\n"))
     for parts, path in ((differences, comparisons), (sizes, by_n)):
@@ -57,32 +60,16 @@ def main(
         progress(f"{row['method']:28} {row['score']:.4f} [{row['score_low']:.4f}, {row['score_high']:.4f}]")
 
 
-def mean_seconds(costs: list[Path], method: str, original: int) -> float:
-    """Return the mean seconds a model over the shards of a fleet."""
+def mean_seconds(costs: list[Path], method: str, original: int, speed: Speed) -> float:
+    """Return the mean seconds a model over the shards of a fleet, at the speed of the reference machine."""
     role = ("retrain",) if method == "retrain" else (method, f"original-{original}")
-    seconds = [
-        spent
+    spent = [
+        seconds(work, speed)
         for path in costs
         if path.parent.parts[-len(role) :] == role
-        for spent in read_json(path)["seconds_per_model"]
+        for work in read_works(path)
     ]
-    return sum(seconds) / len(seconds)
-
-
-def read_json(path: Path) -> dict:
-    """Read a JSON file.
-
-    Raises:
-        InputError: if it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: damaged ({error}); delete it and run snakemake again to re-make it"
-        ) from None
+    return sum(spent) / len(spent)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import BaseModel
 
 from random_mask.files import write_text
 from random_mask.metrics.intervals import scores_by_n
 from random_mask.seeds import seed_of
-from random_mask.stages.command import progress, run
+from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.evaluate import read_evaluation
 
 
@@ -20,7 +18,7 @@ class Settings(BaseModel):
     replicates: int
 
 
-def main(*, settings: Settings, method: str, evaluation: Path, output: Path) -> None:
+def main(*, settings: Settings, method: str, evaluation: Input, output: Output) -> None:
     """Write the score expected of fleets of 8, 16, ... models with its interval, from the stored fleets."""
     unlearned, oracle = read_evaluation(evaluation)
     rows = scores_by_n(

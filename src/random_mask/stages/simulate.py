@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from pydantic import BaseModel
 
 from random_mask.files import write_text
 from random_mask.metrics.competition import epsilons, points
 from random_mask.seeds import generator
-from random_mask.stages.command import progress, run
+from random_mask.stages.command import Output, progress, run
 
 MODELS = (16, 32, 64, 128, 512)
 
@@ -34,7 +32,7 @@ class Settings(BaseModel):
     examples: int
 
 
-def main(*, settings: Settings, output: Path) -> None:
+def main(*, settings: Settings, output: Output) -> None:
     """Write one row a case and number of models: the forgetting quality and its standard error."""
     lines = ["case,models,examples,forgetting_quality,standard_error"]
     for models in MODELS:

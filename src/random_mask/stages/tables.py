@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import json
 from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel
 
 from random_mask.config import Experiment
-from random_mask.files import write_text
+from random_mask.cost import seconds
+from random_mask.files import read_text, write_text
+from random_mask.fleets import read_speed, read_works
+from random_mask.provenance import read_record
 from random_mask.report import numbers, tables
 from random_mask.report.names import label
-from random_mask.stages.command import progress, run
-from random_mask.stages.scores import read_json
+from random_mask.stages.command import Input, Output, Source, progress, run
 
 
 class Settings(BaseModel):
@@ -25,13 +27,14 @@ class Settings(BaseModel):
 def main(
     *,
     settings: Settings,
-    scores: Path,
-    comparisons: Path,
-    masks: list[Path],
-    costs: list[Path],
-    simulation: Path,
-    output: Path,
-    tabulars: list[Path],
+    scores: Input,
+    comparisons: Input,
+    masks: list[Input],
+    costs: list[Input],
+    speed: Source,
+    simulation: Input,
+    output: Output,
+    tabulars: list[Output],
 ) -> None:
     """Write `output`, the macros, and each table that is asked for; its kind is the name of the file."""
     experiment = settings.experiment
@@ -41,23 +44,22 @@ def main(
         for method, definition in experiment.methods.items()
         if definition.perturb.name == "random_mask"
     }
-    seconds: dict[str, list[float]] = {}
+    reference = read_speed(speed)
+    spent: dict[str, list[float]] = {}
     for path in costs:
-        seconds.setdefault(_fleet(path), []).extend(read_json(path)["seconds_per_model"])
-    original = next(read_json(path) for path in costs if path.parent.parent.name == "original")
-    machine = original["machine"] | {
-        "snakemake": version("snakemake"),
-        "precision": "32-bit floating-point",
-        "threads": 1,
-    }
+        spent.setdefault(_fleet(path), []).extend(seconds(work, reference) for work in read_works(path))
+    original = next(path for path in costs if path.parent.parent.name == "original")
+    model = {"weights": read_works(original)[0].weights, **json.loads(read_text(original))}
+    environment = _environment([read_record(path) for path in costs])
     collected = numbers.collect(
         experiment,
         table,
         pd.read_csv(comparisons),
         counts,
-        seconds,
-        {name: original[name] for name in ("weights", "live_weights", "classes")},
-        machine,
+        spent,
+        {name: model[name] for name in ("weights", "live_weights", "classes")},
+        environment,
+        json.loads(read_text(speed))["machine"]["processor"],
         simulated,
     )
     write_text(output, numbers.as_tex(collected))
@@ -67,13 +69,21 @@ def main(
             {method: counts[method] for method in ("random_mask", "random_mask_described")},
             {method: experiment.methods[method].perturb.spare for method in counts},
         ),
-        "cost": lambda: tables.cost(seconds),
+        "cost": lambda: tables.cost(spent),
         "simulation": lambda: tables.simulation(simulated),
+        "environment": lambda: tables.environment(environment),
         "config": lambda: tables.config(experiment),
     }
     for path in tabulars:
         write_text(path, texts[path.stem]())
     progress(f"{len(collected)} numbers")
+
+
+def _environment(records: list[dict]) -> dict[str, str]:
+    """Return what the fleets were trained on and with; several machines are named one after the other."""
+    parts = ("machine", "computed", "versions")
+    found = [{name: value for part in parts for name, value in record[part].items()} for record in records]
+    return {name: ", ".join(sorted({str(one[name]) for one in found})) for name in found[0]}
 
 
 def _fleet(path: Path) -> str:
