@@ -10,6 +10,7 @@ import pandas as pd
 
 from random_mask.config import Experiment
 from random_mask.metrics.competition import points
+from random_mask.report.verdicts import agreed, verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
 
@@ -147,28 +148,17 @@ def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f}" if whole else "--"
 
 
-def verdict(low: float, high: float) -> str:
-    """Return what a 95 % interval of a difference allows to say."""
-    if low > 0:
-        return "scores higher than"
-    return "scores lower than" if high < 0 else "cannot be told apart from"
-
-
 def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     numbers = {}
     chosen = comparisons[comparisons["quantity"] == "score"]
     for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
-        verdicts = {verdict(row.low, row.high) for row in rows.itertuples()}
         for column, value in (
             ("difference", rows["difference"].mean()),
             ("low", rows["low"].min()),
             ("high", rows["high"].max()),
         ):
             numbers[f"compare/{a}/{b}/{column}"] = f"{value:.3f}"
-        # Several original models must agree before anything is said.
-        numbers[f"compare/{a}/{b}/words"] = (
-            verdicts.pop() if len(verdicts) == 1 else "cannot be told apart from"
-        )
+        numbers[f"compare/{a}/{b}/words"] = agreed(verdict(row.low, row.high) for row in rows.itertuples())
     return numbers
 
 
