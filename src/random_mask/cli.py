@@ -1,19 +1,20 @@
-"""The command `random-mask`: the project's measures for logits from anywhere.
+"""The command `random-mask`: the project's measures for logits from anywhere, and the agreement of two runs.
 
-A subcommand is one function that takes the parsed arguments, prints its result, and raises `InputError`
-with one line for the user; `_parser` lists them.
+A subcommand is one function that takes the parsed arguments, prints its result, returns the exit code, and
+raises `InputError` with one line for the user; `_parser` lists them.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import filecmp
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,16 +31,27 @@ Each file is a .npz archive of one fleet (numpy.savez), whose arrays are
   test_accuracy    [models]                    in [0, 1], optional
 Without both accuracies in both files only the forgetting quality is printed."""
 
+AGREEMENT = """\
+Two scores agree if 0 lies in the interval of their difference, which follows from both intervals. It is meant
+for independent runs: runs that share their seed agree more often than the 95 % say.
+
+exit codes: 0 no verdict changed, 3 a verdict changed, 1 bad input, 2 bad usage. Scores that do not agree are
+reported, and leave the exit code alone: by chance alone about one in twenty does not."""
+
+VERDICT_CHANGED = 3
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, 1 on bad input (2, from argparse, on bad usage)."""
+    """Run the command and return its exit code.
+
+    It is 0, 1 on bad input, 3 where `compare` finds a changed verdict (2, from argparse, on bad usage).
+    """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options)
     except InputError as error:
         print(f"random-mask: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +78,19 @@ def _parser() -> argparse.ArgumentParser:
         "--replicates", type=_integer(2), default=200, help="resamples for the interval (default 200)"
     )
     command.set_defaults(run=_score)
+
+    command = commands.add_parser(
+        "compare",
+        help="whether the results of two runs agree",
+        description="Print whether the scores and the verdicts of two runs of an experiment agree.",
+        epilog=AGREEMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("a", type=Path, metavar="A", help="folder of results, such as results/digits")
+    command.add_argument(
+        "b", type=Path, metavar="B", help="another, or the folder that holds one named like A"
+    )
+    command.set_defaults(run=_compare)
     return parser
 
 
@@ -88,7 +113,7 @@ class _File(NamedTuple):
     labels: np.ndarray | None
 
 
-def _score(options: argparse.Namespace) -> None:
+def _score(options: argparse.Namespace) -> int:
     inputs = [options.unlearned, options.retrained, options.ceiling]
     if options.per_example and options.per_example.resolve() in [path.resolve() for path in inputs if path]:
         raise InputError(f"{options.per_example}: is one of the inputs; choose another path for the table")
@@ -109,6 +134,7 @@ def _score(options: argparse.Namespace) -> None:
             _print_line(f"ceiling of {name.split('_')[-1]}", value, len(ceiling[0]))
             if name in result and value.estimate > 0:
                 print(f"{'  share reached':<20}{result[name].estimate / value.estimate:.2f}")
+    return 0
 
 
 def _print_line(label: str, value: intervals.Interval, n_models: int) -> None:
@@ -199,6 +225,89 @@ def _write_examples(path: Path, unlearned: intervals.Fleet, retrained: intervals
             writer.writerows(zip(*columns.values(), strict=True))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another path") from None
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from random_mask.report import agreement  # needs pandas, which `score` does without
+
+    folders = [options.a, _folder_like(options.a, options.b)]
+    runs = []
+    for folder in folders:
+        scores = _read_table(folder / "scores.csv", agreement.parse_scores)
+        comparisons = _read_table(folder / "comparisons.csv", agreement.parse_comparisons)
+        runs.append(agreement.Run(scores, agreement.pair_verdicts(comparisons)))
+    claims = [folder / "claims.csv" for folder in folders]
+    if all(path.exists() for path in claims):
+        for run, path in zip(runs, claims, strict=True):
+            run.verdicts.update(agreement.claim_verdicts(_read_table(path, agreement.parse_claims)))
+    try:
+        found = agreement.compare(*runs)
+    except ValueError as error:
+        raise InputError(f"{folders[0]}, {folders[1]}: {error}; give two runs of one experiment") from None
+
+    print(f"A: {folders[0]}\nB: {folders[1]}")
+    if filecmp.cmp(folders[0] / "scores.csv", folders[1] / "scores.csv", shallow=False):
+        print("scores.csv is the same in both, byte for byte")
+    n_a, n_b = (", ".join(map(str, sorted(set(found.scores[side])))) for side in ("n_a", "n_b"))
+    if (found.scores["n_a"] != found.scores["n_b"]).any():
+        print(f"N differs: {n_a} models in A, {n_b} in B; scores depend on N and need not agree")
+    for side, names in (("A", found.only_in_a), ("B", found.only_in_b)):
+        if names:
+            print(f"only in {side}: {'; '.join(names)}")
+    rows = [
+        (
+            *(method, str(original)),
+            f"{row.a:.4f} [{row.a_low:.4f}, {row.a_high:.4f}]",
+            f"{row.b:.4f} [{row.b_low:.4f}, {row.b_high:.4f}]",
+            f"{row.difference:+.4f} [{row.difference_low:+.4f}, {row.difference_high:+.4f}]",
+            "agrees" if row.agrees else "DIFFERS",
+        )
+        for (method, original), row in zip(found.scores.index, found.scores.itertuples(), strict=True)
+    ]
+    _print_columns([("score, 95 % interval", "original", "A", "B", "A - B", ""), *rows])
+    qualities = found.forgetting_quality["agrees"]
+    print(f"forgetting quality: {qualities.sum()} of {len(qualities)} agree")
+    print(f"accuracies: they differ by {found.accuracy_difference:.4f} at most")
+    verdicts = [(v.subject, v.a, v.b, "CHANGED" if v.changed else "same") for v in found.verdicts]
+    _print_columns([("verdict on", "A", "B", ""), *verdicts])
+    n_agree, n_changed = found.scores["agrees"].sum(), sum(verdict.changed for verdict in found.verdicts)
+    print(
+        f"{n_agree} of {len(rows)} scores agree (about 5 % of honest repetitions do not, by chance); "
+        f"{n_changed} of {len(verdicts)} verdicts changed"
+    )
+    return VERDICT_CHANGED if n_changed else 0
+
+
+def _folder_like(a: Path, b: Path) -> Path:
+    """Return the folder of results that `b` means: itself, or the one in it that is named like `a`."""
+    inner = b / a.resolve().name
+    try:
+        is_around = not (b / "scores.csv").exists() and (inner / "scores.csv").exists()
+    except OSError:  # reading it will say what is wrong
+        return b
+    return inner if is_around else b
+
+
+_Table = TypeVar("_Table")
+
+
+def _read_table(path: Path, parse: Callable[[str], _Table]) -> _Table:
+    try:
+        return parse(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give the folder of a run that is complete") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path}: damaged ({error}); copy it again, or delete it and run snakemake again to re-make it"
+        ) from None
+
+
+def _print_columns(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":
