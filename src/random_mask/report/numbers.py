@@ -28,10 +28,30 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
+ORIGINS = {
+    "budget": "the configuration",
+    "compare": "comparisons.csv (rule scores)",
+    "config": "the configuration",
+    "cost": "fleets/*/models*.json (rules train_original, retrain, finetune), reference/speed.json",
+    "data": "the configuration and fleets/original/0/models.json (rule train_original)",
+    "experiment": "the configuration",
+    "machine": "fleets/*/models*.json.provenance.json (rules train_original, retrain, finetune)",
+    "masks": "masks/*/models*.csv (rule perturb)",
+    "metric": "the configuration: what the metric allows with so many models",
+    "model": "fleets/original/0/models.json (rule train_original)",
+    "scores": "scores.csv (rule scores)",
+    "simulation": "simulation.csv (rule simulate)",
+    "sweep": "the configuration and scores.csv (rule scores)",
+}
+"""The file, and the rule that makes it, from which the numbers of each first part of a key are taken."""
+
+
 def as_tex(numbers: Mapping[str, str]) -> str:
-    r"""Return the definitions of all `\result` keys."""
-    lines = ["% Made by the workflow; do not edit."]
-    return "\n".join([*lines, *(f"\\newresult{{{key}}}{{{value}}}" for key, value in numbers.items())]) + "\n"
+    r"""Return the definitions of all `\result` keys, each with the file that it was taken from."""
+    lines = [
+        f"\\newresult{{{key}}}{{{value}}}% {ORIGINS[key.partition('/')[0]]}" for key, value in numbers.items()
+    ]
+    return "\n".join(["% Made by the workflow; do not edit.", *lines]) + "\n"
 
 
 def collect(
@@ -41,7 +61,8 @@ def collect(
     masks: Mapping[str, pd.DataFrame],
     seconds: Mapping[str, Sequence[float]],
     model: Mapping[str, int],
-    machine: Mapping[str, str | int],
+    environment: Mapping[str, str],
+    reference: str,
     simulation: pd.DataFrame,
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
@@ -51,13 +72,16 @@ def collect(
         scores: `scores.csv`.
         comparisons: `comparisons.csv`.
         masks: for each random-mask method, the counts of masked weights.
-        seconds: for each fleet, the seconds of each of its models.
+        seconds: for each fleet, the seconds of each of its models, counted.
         model: `weights` and `live_weights` of the network, and `classes`.
-        machine: what computed the run.
+        environment: what computed the run: machine and versions.
+        reference: the processor whose speed is the price of the work.
         simulation: `simulation.csv`.
     """
+    # How the work is cut into jobs changes nothing that is printed.
+    configured = experiment.model_dump(mode="json", exclude={"shards"})
     numbers = {"experiment": escape(experiment.experiment)}
-    numbers |= {f"config/{key}": text for key, text in _leaves(experiment.model_dump(mode="json"))}
+    numbers |= {f"config/{key}": text for key, text in _leaves(configured)}
     numbers |= _simulation(simulation)
     numbers |= _derived(experiment, model)
     numbers |= _scores(scores)
@@ -67,7 +91,8 @@ def collect(
     numbers |= _sweep(experiment, scores)
     numbers["cost/models"] = str(sum(len(spent) for spent in seconds.values()))
     numbers["cost/core_hours"] = f"{sum(map(sum, seconds.values())) / 3600:.2f}"
-    return numbers | {f"machine/{key}": escape(str(value)) for key, value in machine.items()}
+    numbers["cost/reference"] = escape(reference)
+    return numbers | {f"machine/{key}": escape(value) for key, value in environment.items()}
 
 
 def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
