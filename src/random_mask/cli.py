@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from random_mask import provenance
 from random_mask.errors import InputError
 from random_mask.files import replacing
 from random_mask.metrics import competition, intervals
@@ -38,13 +39,14 @@ for independent runs: runs that share their seed agree more often than the 95 % 
 exit codes: 0 no verdict changed, 3 a verdict changed, 1 bad input, 2 bad usage. Scores that do not agree are
 reported, and leave the exit code alone: by chance alone about one in twenty does not."""
 
-VERDICT_CHANGED = 3
+VERDICT_CHANGED = NOT_AS_RECORDED = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    It is 0, 1 on bad input, 3 where `compare` finds a changed verdict (2, from argparse, on bad usage).
+    It is 0, 1 on bad input, 3 where `compare` finds a changed verdict or `check` a changed file (2, from
+    argparse, on bad usage).
     """
     options = _parser().parse_args(arguments)
     try:
@@ -91,6 +93,14 @@ def _parser() -> argparse.ArgumentParser:
         "b", type=Path, metavar="B", help="another, or the folder that holds one named like A"
     )
     command.set_defaults(run=_compare)
+    command = commands.add_parser(
+        "check",
+        help="whether the files of a run are what the workflow wrote, and the code here made them",
+        description="Check every file of a run against the record of its making, and the code as well. "
+        "Exits with 0 if all is as recorded, with 3 if not.",
+    )
+    command.add_argument("folder", type=Path, help="folder of results, such as results/digits")
+    command.set_defaults(run=_check)
     return parser
 
 
@@ -276,6 +286,14 @@ def _compare(options: argparse.Namespace) -> int:
         f"{n_changed} of {len(verdicts)} verdicts changed"
     )
     return VERDICT_CHANGED if n_changed else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    artifacts, problems = provenance.problems(options.folder)
+    for problem in problems:
+        print(problem)
+    print(f"{artifacts} files checked; {len(problems)} problem{'' if len(problems) == 1 else 's'}")
+    return NOT_AS_RECORDED if problems else 0
 
 
 def _folder_like(a: Path, b: Path) -> Path:

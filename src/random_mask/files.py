@@ -16,14 +16,28 @@ __all__ = ["read_npz", "read_text", "replacing", "write_npz", "write_text"]
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path that becomes `path` when the block ends well, and vanishes otherwise."""
+    """Yield a temporary path that becomes `path` when the block ends well, and vanishes otherwise.
+
+    Raises:
+        OSError: with the name of `path`, if it cannot be written.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last, since writers such as savefig choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    start, end = f".{path.stem}.", f".tmp{path.suffix}"
+    for other in path.parent.iterdir():
+        if other.name.startswith(start) and other.name.endswith(end):  # of an attempt that was killed
+            other.unlink(missing_ok=True)
+    temporary = path.with_name(f"{start}{os.getpid()}{end}")
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(
+                file.fileno()
+            )  # on the disk before it takes the name, so that a power cut finds it whole
         temporary.replace(path)
+    except OSError as error:  # such as a full disk: say which file could not be written
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -16,7 +16,16 @@ from typing import Any
 from random_mask.errors import InputError
 from random_mask.files import write_text
 
-__all__ = ["SUFFIX", "chain", "digest", "read_record", "record_of", "verify", "write_records"]
+__all__ = [
+    "chain",
+    "digest",
+    "first_damaged",
+    "problems",
+    "read_record",
+    "record_of",
+    "verify",
+    "write_records",
+]
 
 SUFFIX = ".provenance.json"
 
@@ -68,6 +77,21 @@ def verify(artifact: Path | str) -> str:
     return found
 
 
+def first_damaged(folder: Path | str) -> str | None:
+    """Return what is wrong with the first artifact in a folder that is not what its stage wrote.
+
+    Files that were deleted are no damage. A gigabyte takes about a second.
+    """
+    for record in sorted(Path(folder).rglob(f"*{SUFFIX}")):
+        artifact = record.with_name(record.name.removesuffix(SUFFIX))
+        if artifact.exists():
+            try:
+                verify(artifact)
+            except InputError as error:
+                return str(error)
+    return None
+
+
 def write_records(outputs: Iterable[Path], record: dict[str, Any]) -> None:
     """Write the record of one run of a stage beside each of its outputs."""
     digests = {str(path): digest(path) for path in outputs}
@@ -96,3 +120,37 @@ def chain(artifacts: Iterable[Path | str]) -> dict[str, dict[str, Any]]:
             if records[source]["sha256"] != expected:
                 raise InputError(f"{path}: made from another version of {source}; {REMEDY}")
     return dict(sorted(records.items()))
+
+
+def problems(folder: Path) -> tuple[int, list[str]]:
+    """Check every artifact of a run, and that the code which made it is the code here.
+
+    Args:
+        folder: the folder of results, which may have been moved or copied.
+
+    Returns:
+        The number of artifacts, and one line for each file that is missing or was changed since.
+
+    Raises:
+        InputError: if the folder has no readable `provenance.json`.
+    """
+    collected = folder / "provenance.json"
+    try:
+        content = json.loads(collected.read_text())
+        records, root = content["artifacts"], f"results/{content['experiment']['experiment']}/"
+    except FileNotFoundError:
+        raise InputError(f"{collected}: no such file; give the folder of a run that is complete") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{collected}: damaged; {REMEDY}") from None
+    found, code = [], {}
+    for name, record in records.items():
+        path = folder / name.removeprefix(root)
+        code |= record["code"] | record["sources"]
+        if not path.exists():
+            found.append(f"{path}: missing")
+        elif digest(path) != record["sha256"]:
+            found.append(f"{path}: damaged, or changed since the workflow wrote it")
+    for name, expected in sorted(code.items()):
+        if not Path(name).exists() or digest(name) != expected:
+            found.append(f"{name}: changed since it made some of these results")
+    return len(records), found

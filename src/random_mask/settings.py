@@ -5,7 +5,7 @@ They stand apart from `random_mask.config`, the whole, so that a change of the w
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -79,10 +79,19 @@ class Recipe(Section):
     """Learning rate of the first step."""
     final_learning_rate: Annotated[Number, Field(ge=0)] = 0.0
     """Learning rate that the cosine schedule reaches after the last step."""
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
-    """Momentum of `sgd`; `adam` does not use it."""
+    momentum: Annotated[Number, Field(ge=0, lt=1)] | None = None
+    """Momentum of `sgd`, 0.9 unless given; `adam` has none."""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     """L2 penalty, added to the gradient by the optimiser."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _momentum(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("optimizer") == "sgd":
+            return {"momentum": 0.9} | content
+        if isinstance(content, dict) and content.get("momentum") is not None:
+            raise ValueError("momentum: only sgd uses it; remove it")
+        return content
 
 
 class NoPerturbation(Section):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from random_mask.errors import InputError
 from random_mask.files import replacing
@@ -17,8 +17,9 @@ __all__ = ["read_masks", "read_weights", "write_masks", "write_weights"]
 
 def write_weights(path: Path | str, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write the named tensors of one model."""
+    content = save({name: np.ascontiguousarray(w) for name, w in weights.items()}, dict(metadata))
     with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(w) for name, w in weights.items()}, temporary, dict(metadata))
+        temporary.write_bytes(content)
 
 
 def read_weights(path: Path | str) -> dict[str, np.ndarray]:

@@ -97,7 +97,10 @@ def test_bad_input_is_one_line(call):
 def test_a_file_that_cannot_be_written_is_named(call):
     result = call(7)
     assert result.returncode == 1
-    assert result.stderr == "stage: /nowhere/at/all: No such file or directory\n"
+    assert (
+        result.stderr
+        == "stage: /nowhere/at/all: No such file or directory; mend that and run snakemake again\n"
+    )
 
 
 def test_settings_are_checked(call):

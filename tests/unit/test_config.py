@@ -51,6 +51,7 @@ MISTAKES = [
     ("data.trian", 5, "data.trian: unknown key"),
     ("methods.random_mask.perturb.raito", 0.3, "methods.random_mask.perturb.raito: unknown key"),
     ("methods.random_mask.finetune.lr", 0.3, "methods.random_mask.finetune.lr: unknown key"),
+    ("training.momentum", 0.9, "training.momentum: only sgd uses it; remove it"),
     ("models", "sixteen", "models: input should be a valid integer, not 'sixteen'"),
     ("models", 1, "models: input should be greater than or equal to 2, not 1"),
     ("models", 16.5, "models: "),

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -40,6 +43,41 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+FILL = """
+import resource, sys
+import numpy as np
+from random_mask.files import write_npz, write_text
+from random_mask.weights import write_weights
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+numbers = np.random.default_rng(0).random(100_000)
+for name, write in {
+    "a.npz": lambda path: write_npz(path, {"a": numbers}),
+    "a.safetensors": lambda path: write_weights(path, {"a": numbers}, {}),
+    "a.csv": lambda path: write_text(path, "x" * 100_000),
+}.items():
+    try:
+        write(f"{sys.argv[1]}/{name}")
+    except OSError as error:
+        print(error.filename)
+"""
+
+
+def test_a_disk_that_is_full_leaves_nothing_half_written(tmp_path):
+    """The largest allowed file stands for the space that is left."""
+    (tmp_path / "a.csv").write_text("old")
+    done = subprocess.run([sys.executable, "-c", FILL, tmp_path], capture_output=True, text=True)
+    assert done.stdout.split() == [str(tmp_path / name) for name in ("a.npz", "a.safetensors", "a.csv")]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert (tmp_path / "a.csv").read_text() == "old"
+
+
+def test_what_a_killed_attempt_left_is_cleared_away(tmp_path):
+    (tmp_path / ".a.12345.tmp.npz").write_bytes(b"half")
+    (tmp_path / ".ab.12345.tmp.npz").write_bytes(b"of another file")
+    write_npz(tmp_path / "a.npz", ARRAYS)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", ".ab.12345.tmp.npz"}
 
 
 @pytest.mark.parametrize("cut", [0, 10, 200])

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ["Snakefile", "requirements.txt", "environment.yml", "config", "paper", "profiles", "src", "workflow"]
+PARTS = [
+    *("Snakefile", "requirements.txt", "environment.yml"),
+    *("config", "paper", "profiles", "reference", "src", "workflow"),
+]
 
 
 @dataclass
@@ -19,9 +22,9 @@ class Checkout:
 
     def snakemake(self, *arguments: str, config: str | Path = "config/smoke.yaml", path: str | None = None):
         """Run snakemake as a user does, and return the finished process; its output is in `stdout`."""
-        command = [Path(sys.executable).parent / "snakemake", "--cores", "2", "--configfile", str(config)]
+        program = Path(sys.executable).parent / "snakemake"
         return subprocess.run(
-            [*command, *arguments],
+            [program, "--cores", "2", *arguments, "--configfile", str(config)],
             cwd=self.root,
             env={**os.environ, "PATH": path or os.environ["PATH"]},
             stdout=subprocess.PIPE,
@@ -29,9 +32,9 @@ class Checkout:
             text=True,
         )
 
-    def planned(self, *arguments: str) -> set[str]:
+    def planned(self, *arguments: str, config: str | Path = "config/smoke.yaml") -> set[str]:
         """Return the rules that Snakemake would run."""
-        process = self.snakemake("--dry-run", *arguments)
+        process = self.snakemake("--dry-run", *arguments, config=config)
         assert process.returncode == 0, process.stdout
         _, _, table = process.stdout.partition("Job stats:\n")
         rows = [line.split() for line in table.partition("\n\n")[0].splitlines()[2:]]

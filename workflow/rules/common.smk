@@ -2,6 +2,7 @@
 from random_mask.config import validate
 from random_mask.errors import InputError
 from random_mask.plan import Plan, paper_sources
+from random_mask.provenance import first_damaged
 from random_mask.sources import stage_code
 
 try:
@@ -15,6 +16,10 @@ except InputError as error:
     sys.exit(str(error))
 
 plan = Plan(experiment)
+
+# A damaged file would make Snakemake run what reads it, and delete good results before that fails.
+if workflow.is_main_process and (damage := first_damaged(plan.results)):
+    sys.exit(damage)
 
 
 wildcard_constraints:

@@ -50,9 +50,9 @@ def run(function: Callable[..., dict[str, Any] | None]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except OSError as error:
-        if error.filename is None and error.errno is None:
+        if error.filename is None:
             raise
-        sys.exit(f"{name}: {error.filename or 'output'}: {error.strerror}")
+        sys.exit(f"{name}: {error.filename}: {error.strerror}; mend that and run snakemake again")
 
 
 def _parse(kinds: dict[str, Any], description: str | None) -> dict[str, Any]:

@@ -1,0 +1,191 @@
+"""What an edit re-runs, and what it does not: read from Snakemake's plan after real edits."""
+
+import json
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import yaml
+
+from random_mask.config import Experiment, load
+
+pytestmark = pytest.mark.slow
+
+DATA = {"prepare_data"}
+TRAIN = {"train_original", "retrain"}
+UNLEARN = {"perturb", "finetune"}
+JUDGE = {"evaluate", "compare", "scores_by_n"}
+REPORT = {"scores", "figures", "tables", "paper", "provenance"}
+EVERYTHING = DATA | TRAIN | UNLEARN | JUDGE | REPORT | {"simulate"}
+AFTER_TRAINING = TRAIN | UNLEARN | JUDGE | REPORT
+UNLEARNING = UNLEARN | JUDGE | REPORT
+REPAIR = {"finetune"} | JUDGE | REPORT
+
+ONE_VALUE = None
+"""There is no other value that the configuration admits."""
+TABLE = {
+    # leaf: another value, the rules that it re-runs
+    "seed": (2, EVERYTHING),
+    "data.name": ONE_VALUE,
+    "data.train": (130, EVERYTHING - {"simulate"}),
+    "data.validation": (33, EVERYTHING - {"simulate"}),
+    "data.test": (65, EVERYTHING - {"simulate"}),
+    "data.forget.kind": ONE_VALUE,
+    "data.forget.size": (17, EVERYTHING - {"simulate"}),
+    # Fleets of one more original; the oracle and the first original stay.
+    "originals": (2, {"train_original"} | UNLEARN | {"evaluate", "compare"} | REPORT),
+    "models": (8, {"retrain"} | UNLEARN | JUDGE | REPORT),
+    "replicates": (101, JUDGE | REPORT),
+    # What remains to be compared has not changed.
+    "ratio_sweep.ratios": ([0.1], UNLEARN | {"evaluate"} | REPORT),
+    "shards.retrain": (2, {"retrain"} | JUDGE | REPORT),
+    "shards.unlearn": (2, UNLEARN | JUDGE | REPORT),
+}
+RECIPE = {
+    "objective": ONE_VALUE,
+    "epochs": 3,
+    "batch": 16,
+    "optimizer": "the other one",
+    "learning_rate": 2e-3,
+    "final_learning_rate": 1e-5,
+    "momentum": 0.5,
+    "weight_decay": 1e-3,
+}
+
+
+def expected(leaf: str):
+    """Return another value of a leaf, and what it re-runs, by the tables above."""
+    section, _, key = leaf.rpartition(".")
+    if section == "training" or section.endswith(".finetune"):
+        other = RECIPE[key]
+        return other and (other, AFTER_TRAINING if section == "training" else REPAIR)
+    if section.endswith(".perturb"):
+        # Another perturbation, or another filter, would be another method: the paper names these three.
+        return {"name": ONE_VALUE, "spare": ONE_VALUE, "ratio": (0.4, UNLEARNING)}[key]
+    return TABLE[leaf]
+
+
+def leaves(value, prefix=""):
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in leaves(inner, f"{prefix}{key}.")]
+    return [prefix[:-1]]
+
+
+def changed(content: dict, leaf: str, value) -> dict:
+    copy = json.loads(json.dumps(content))
+    *parents, key = leaf.split(".")
+    section = copy
+    for parent in parents:
+        section = section[parent]
+    if key == "momentum" and section["optimizer"] == "adam":
+        return {}  # which has none
+    if key == "optimizer":
+        value = {"adam": "sgd", "sgd": "adam"}[section.pop("optimizer")]
+        section.pop("momentum")
+    section[key] = value
+    return copy
+
+
+def test_every_value_of_the_configuration_re_runs_what_depends_on_it(finished, tmp_path):
+    """Walk every leaf, those with defaults included: change it, and compare the plan with the table."""
+    content = load(finished.root / "config" / "smoke.yaml").model_dump(mode="json", exclude_none=False)
+
+    def plan(leaf: str):
+        other = expected(leaf)
+        edited = other and changed(content, leaf, other[0])
+        if not edited:
+            return None
+        path = tmp_path / f"{leaf}.yaml"
+        path.write_text(yaml.safe_dump(edited))
+        return finished.planned(config=path) - {"all"}, other[1]
+
+    walked = [leaf for leaf in leaves(content) if leaf != "experiment"]  # which has its own folder of results
+    with ThreadPoolExecutor(2) as pool:
+        plans = dict(zip(walked, pool.map(plan, walked), strict=True))
+    wrong = {leaf: found for leaf, found in plans.items() if found and found[0] != found[1]}
+    assert not wrong
+    assert sum(found is not None for found in plans.values()) > 30
+
+
+def test_a_change_of_one_method_re_trains_that_method_only(finished, tmp_path):
+    content = yaml.safe_load((finished.root / "config" / "smoke.yaml").read_text())
+    content["methods"]["finetune"]["finetune"]["epochs"] = 3
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(content))
+    assert trained(finished, tmp_path / "other.yaml") == {"finetune 0000-0003"}
+
+
+def trained(checkout, config) -> set[str]:
+    """Return the fleets that the plan trains: name and models."""
+    text = checkout.snakemake("--dry-run", config=config).stdout
+    jobs = re.findall(
+        r"Job \d+: (?:Fine-tuning|Retraining) models (\d+) to (\d+) of (?:the )?(\S+)(?: fleet)?", text
+    )
+    return {f"{fleet} {first}-{last}" for first, last, fleet in jobs}
+
+
+def test_a_new_method_trains_only_itself(finished, tmp_path):
+    content = yaml.safe_load((finished.root / "config" / "smoke.yaml").read_text())
+    content["methods"]["mine"] = content["methods"]["random_mask"] | {
+        "perturb": {"name": "random_mask", "ratio": 0.1, "spare": "described"}
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert trained(finished, tmp_path / "mine.yaml") == {"mine 0000-0003"}
+
+
+def test_more_models_add_shards_and_re_make_none(finished, tmp_path):
+    content = yaml.safe_load((finished.root / "config" / "smoke.yaml").read_text())
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump(content | {"models": 8}))
+    fleets = ("oracle", "retrain", "finetune", "random_mask", "random_mask_described", "random_mask_ratio_0")
+    assert trained(finished, tmp_path / "more.yaml") == {f"{fleet} 0004-0007" for fleet in fleets}
+
+
+def test_two_values_that_change_places_are_noticed(finished, tmp_path):
+    """Snakemake compares the values of bare params as a set."""
+    content = yaml.safe_load((finished.root / "config" / "smoke.yaml").read_text())
+    recipe = content["training"]
+    recipe["learning_rate"], recipe["weight_decay"] = recipe["weight_decay"], recipe["learning_rate"]
+    (tmp_path / "swapped.yaml").write_text(yaml.safe_dump(content))
+    assert finished.planned(config=tmp_path / "swapped.yaml") - {"all"} == AFTER_TRAINING
+
+
+def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished):
+    source = copy_of_finished.root / "src" / "random_mask"
+    for path in source.rglob("*.py"):
+        path.touch()
+    assert copy_of_finished.planned() == set()
+    for module, rules in {
+        "report/figures.py": {"figures", "paper", "provenance"},
+        "report/tables.py": {"tables", "paper", "provenance"},
+        "metrics/intervals.py": JUDGE | REPORT,
+        "perturb.py": UNLEARN | JUDGE | REPORT,
+        "training.py": TRAIN | UNLEARN | JUDGE | REPORT,
+        "data/readers.py": EVERYTHING - {"simulate"},
+        "config.py": {"tables", "paper", "provenance"},
+        "cli.py": set(),
+    }.items():
+        text = (source / module).read_text()
+        (source / module).write_text(text + "# edited\n")
+        assert copy_of_finished.planned() - {"all"} == rules, module
+        (source / module).write_text(text)
+    assert copy_of_finished.planned() == set()
+
+
+def test_another_environment_trains_again(copy_of_finished):
+    lock = copy_of_finished.root / "requirements.txt"
+    lock.write_text(lock.read_text() + "# another version\n")
+    assert {"prepare_data"} | TRAIN | UNLEARN <= copy_of_finished.planned()
+
+
+def test_results_copied_into_a_fresh_clone_are_taken_with_one_command(finished, fresh):
+    shutil.copytree(finished.root / "results", fresh.root / "results", copy_function=shutil.copyfile)
+    touched = fresh.snakemake("--touch")
+    assert touched.returncode == 0, touched.stdout
+    assert fresh.planned() == set()
+    (fresh.root / "src" / "random_mask" / "report" / "figures.py").open("a").write("# edited\n")
+    assert fresh.planned() == {"figures", "paper", "provenance", "all"}
+
+
+def test_the_table_has_no_leaf_too_many():
+    schema = json.dumps(Experiment.model_json_schema())
+    assert all(f'"{leaf.rpartition(".")[2]}"' in schema for leaf in [*TABLE, *RECIPE])

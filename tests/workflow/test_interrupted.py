@@ -1,0 +1,85 @@
+"""Runs that are killed at random moments go on, and end with the same bytes as one that was not."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+
+def start(checkout, config: Path, *arguments: str) -> subprocess.Popen:
+    """Start snakemake as the head of a process group, as a terminal does."""
+    command = [Path(sys.executable).parent / "snakemake", "--cores", "2", *arguments, "--configfile", config]
+    return subprocess.Popen(
+        command, cwd=checkout.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid for child in map(int, children) for pid in (child, *descendants(child))]
+
+
+def kill_workflow(process) -> None:
+    process.kill()
+
+
+def kill_job(process) -> None:
+    jobs = descendants(process.pid)
+    if jobs:
+        os.kill(random.Random(len(jobs)).choice(jobs), signal.SIGKILL)
+
+
+def press_ctrl_c(process) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+
+
+WAYS = (kill_workflow, kill_job, press_ctrl_c)
+
+
+def interrupt(checkout, config: Path, way, seconds: float) -> bool:
+    """Start or go on, interrupt after some seconds, and wait for the end; return whether there was time."""
+    process = start(checkout, config)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        way(process)
+        process.communicate(timeout=120)
+        if way is kill_workflow:
+            locked = checkout.snakemake(config=config)
+            assert "snakemake --unlock" in locked.stdout or "--unlock" in locked.stdout
+            assert checkout.snakemake("--unlock", config=config).returncode == 0
+        return True
+    assert process.returncode == 0, process.stderr.read()
+    return False
+
+
+def test_interrupted_runs_end_with_the_same_bytes(finished, fresh, request):
+    """Three interruptions; `--interruptions 20` for more. The work is also cut into other jobs."""
+    wanted = request.config.getoption("interruptions")
+    rng = random.Random(wanted)
+    content = yaml.safe_load((fresh.root / "config" / "smoke.yaml").read_text())
+    content["shards"] = {"retrain": 3, "unlearn": 4}
+    config = fresh.root / "config" / "other.yaml"
+    config.write_text(yaml.safe_dump(content))
+
+    done = 0
+    while done < wanted:
+        if interrupt(fresh, config, WAYS[done % len(WAYS)], rng.uniform(2, 14)):
+            done += 1
+        else:  # that was the end of a run: begin anew
+            shutil.rmtree(fresh.root / "results")
+    last = fresh.snakemake(config=config)
+    assert last.returncode == 0, last.stdout
+    for name in ("scores.csv", "comparisons.csv", "scores_by_n.csv", "paper.pdf"):
+        assert fresh.result(name).read_bytes() == finished.result(name).read_bytes(), name
+    for figure in finished.result("figures").glob("*.pdf"):
+        assert fresh.result(f"figures/{figure.name}").read_bytes() == figure.read_bytes(), figure.name
+    assert not list((fresh.root / "results").rglob(".*.tmp*"))
