@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from random_mask.errors import InputError
-from random_mask.settings import Data, NoPerturbation, Number, RandomMask, Recipe, Section
+from random_mask.settings import Data, NoPerturbation, Number, Precision, RandomMask, Recipe, Section
 
 __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
@@ -64,6 +64,9 @@ class Experiment(Section):
     """Number of original models; each is unlearned by every method."""
     models: Annotated[int, Field(ge=2, le=9999)]
     """Number N of models a fleet; the resolution of the metric grows with it."""
+    precision: Precision = "fp32"
+    """Precision of matrix products while training: `fp32`, `bf16` (bfloat16 with 32-bit weights), or `auto`,
+    which takes bf16 where the processor or the GPU has it and is faster with it. The evaluation is fp32."""
     replicates: Annotated[int, Field(ge=100)] = 200
     """Random subsets of the models behind every interval."""
     training: Recipe

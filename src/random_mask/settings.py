@@ -9,10 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Data", "NoPerturbation", "RandomForget", "RandomMask", "Recipe", "Section"]
+__all__ = ["Data", "NoPerturbation", "Precision", "RandomForget", "RandomMask", "Recipe", "Section"]
 
 DATASET_SIZES = {"digits": 1797}
 """Number of images of the data sets whose size is known before they are read."""
+
+
+Precision = Literal["auto", "fp32", "bf16"]
+"""How matrix products are computed while training."""
 
 
 class Section(BaseModel):

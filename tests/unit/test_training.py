@@ -6,6 +6,7 @@ from random_mask.models import build_resnet18, without_dead_taps
 from random_mask.objectives import cross_entropy
 from random_mask.seeds import generator
 from random_mask.settings import Recipe
+from random_mask.stacked import stack, unstacked
 from random_mask.training import Images, evaluate, fit, fit_fleet, learning_rates
 
 RECIPE = Recipe(epochs=2, batch=16, optimizer="adam", learning_rate=1e-3, weight_decay=5e-4)
@@ -39,7 +40,7 @@ PARTS = {
 }
 
 
-def train(images, models, recipe=RECIPE):
+def train(images, models, recipe=RECIPE, **options):
     return fit_fleet(
         {i: lambda i=i: build_resnet18(images.classes, seed=100 + i) for i in models},
         images,
@@ -47,6 +48,7 @@ def train(images, models, recipe=RECIPE):
         recipe,
         train_on=PARTS["retain"],
         order=lambda index: generator(1, "fleet", index, "order"),
+        **options,
     )[0]
 
 
@@ -81,14 +83,72 @@ def test_leaving_out_dead_taps_does_not_change_training(images, optimizer, batch
     recipe = Recipe(epochs=2, batch=batch, optimizer=optimizer, learning_rate=1e-3, weight_decay=5e-4)
     full = build_resnet18(4, seed=0)
     live = without_dead_taps(full, 32)
-    for model in (full, live):
-        # In double precision, so that rounding is not amplified by the steps.
-        model.double()
-        fit(model, DoubleImages(images), PARTS["retain"], recipe, rng=np.random.default_rng(0))
-    logits = [evaluate(model, DoubleImages(images), PARTS["test"]) for model in (full, live)]
+    # In double precision, so that rounding is not amplified by the steps.
+    full, live = (stack([model.double()]) for model in (full, live))
+    for network in (full, live):
+        fit(network, DoubleImages(images), PARTS["retain"], recipe, rngs=[np.random.default_rng(0)])
+    logits = [evaluate(network, DoubleImages(images), PARTS["test"]) for network in (full, live)]
     np.testing.assert_allclose(*logits, rtol=1e-6, atol=1e-6)
     for mine, theirs in zip(live.buffers(), full.buffers(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("precision", "taps", "optimizer"),
+    [
+        *(("double", "live", "adam"), ("double", "all", "sgd")),
+        *(("single", "live", "sgd"), ("single", "live", "adam"), ("single", "all", "adam")),
+    ],
+)
+def test_a_stack_trains_as_its_networks_alone(images, precision, taps, optimizer):
+    """Four networks, running statistics included; the last batch is smaller.
+
+    Steps amplify rounding, and so do batch norms over few values: in single precision both are kept small.
+    """
+    precise = precision == "double"
+    rate, batch, epochs = (1e-3, 16, 2) if precise else (1e-4, 20, 1)
+    recipe = Recipe(epochs=epochs, batch=batch, optimizer=optimizer, learning_rate=rate, weight_decay=5e-4)
+    networks = [build_resnet18(4, seed=seed) for seed in range(4)]
+    if taps == "live":
+        networks = [without_dead_taps(network, 32) for network in networks]
+    if precise:
+        images = DoubleImages(images)
+        networks = [network.double() for network in networks]
+    tolerance = 1e-8 if precise else 1e-4
+    together = stack(networks)
+    rngs = [np.random.default_rng(seed) for seed in range(4)]
+    history = fit(together, images, PARTS["retain"], recipe, rngs=rngs)
+    logits = evaluate(together, images, PARTS["test"], models=4)
+    for model, network in enumerate(networks):
+        alone = stack([network])
+        expected = fit(alone, images, PARTS["retain"], recipe, rngs=[np.random.default_rng(model)])
+        np.testing.assert_allclose(logits[model], evaluate(alone, images, PARTS["test"])[0], atol=tolerance)
+        np.testing.assert_allclose(history.loss[model], expected.loss[0], atol=tolerance)
+        for name, tensor in unstacked(together, model).items():
+            torch.testing.assert_close(tensor, unstacked(alone, 0)[name], rtol=tolerance, atol=tolerance)
+
+
+def test_a_fleet_is_the_same_side_by_side(images):
+    """Also when the last group is smaller."""
+    recipe = RECIPE.model_copy(update={"learning_rate": 1e-5})
+    alone, together = train(images, range(3), recipe), train(images, range(3), recipe, at_once=2)
+    assert alone.keys() == together.keys()
+    for name, array in alone.items():
+        np.testing.assert_allclose(together[name], array, atol=1e-4, err_msg=name)
+
+
+def test_what_cannot_be_stacked_is_named():
+    with pytest.raises(TypeError, match="0: a GroupNorm cannot be stacked"):
+        stack([torch.nn.Sequential(torch.nn.GroupNorm(1, 3))])
+
+
+def test_bfloat16_keeps_32_bit_weights_and_nearly_the_same_logits(images):
+    recipe = RECIPE.model_copy(update={"learning_rate": 1e-4, "epochs": 1})
+    half = train(images, [0], recipe, precision="bf16")
+    full = train(images, [0], recipe)
+    assert half["logits_test"].dtype == np.float32
+    difference = np.abs(half["logits_test"] - full["logits_test"]).max()
+    assert 0 < difference < 0.1 * np.abs(full["logits_test"]).max()
 
 
 class DoubleImages(Images):
@@ -112,12 +172,12 @@ def test_adam_is_the_textbooks(images):
             self.weight = weight
 
         def forward(self, x):
-            return x.mean(dim=(1, 2, 3), keepdim=False)[:, None].double() @ self.weight.T
+            return (x.mean(dim=(1, 2, 3))[:, None].double() @ self.weight.T)[None]
 
     start = weight.detach().clone()
     two = Images(images.pixels, images.labels % 2, images.mean, images.std)
-    fit(Line(), two, np.arange(60), recipe, rng=np.random.default_rng(0))
-    x = two.inputs(torch.arange(60)).mean(dim=(1, 2, 3)).double()
+    fit(Line(), two, np.arange(60), recipe, rngs=[np.random.default_rng(0)])
+    x = two.inputs(torch.arange(60)[None]).mean(dim=(1, 2, 3)).double()
     w, m, v = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     for step, rate in enumerate(learning_rates(recipe, 3), 1):
         p = torch.softmax(x[:, None] @ w.T, dim=1) - torch.nn.functional.one_hot(two.labels, 2)
@@ -138,9 +198,10 @@ def test_the_schedule_is_half_a_cosine():
 
 def test_images_are_normalised_and_kept_as_bytes(images):
     assert images.pixels.dtype == torch.uint8
-    x = images.inputs(torch.tensor([3, 1]))
-    expected = (images.pixels[[3, 1]].float() - 100) / 50
-    torch.testing.assert_close(x, expected)
+    x = images.inputs(torch.tensor([[3, 1], [0, 2]]))
+    for model, indices in enumerate(([3, 1], [0, 2])):
+        expected = (images.pixels[indices].float() - 100) / 50
+        torch.testing.assert_close(x[:, 3 * model : 3 * model + 3], expected)
 
 
 def test_cross_entropy_is_separate_for_each_model():

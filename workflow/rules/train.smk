@@ -25,7 +25,11 @@ rule train_original:
     conda:
         "../../environment.yml"
     params:
-        settings=plan.settings(seed=experiment.seed, recipe=experiment.training),
+        settings=plan.settings(
+            seed=experiment.seed,
+            recipe=experiment.training,
+            precision=experiment.precision,
+        ),
     message:
         "Training original model {wildcards.original}"
     shell:
@@ -55,7 +59,11 @@ rule retrain:
     conda:
         "../../environment.yml"
     params:
-        settings=plan.settings(seed=experiment.seed, recipe=experiment.training),
+        settings=plan.settings(
+            seed=experiment.seed,
+            recipe=experiment.training,
+            precision=experiment.precision,
+        ),
     message:
         "Retraining models {wildcards.first} to {wildcards.last} of the {wildcards.fleet} fleet"
     shell:

@@ -58,6 +58,7 @@ rule finetune:
         settings=lambda wildcards: plan.settings(
             seed=experiment.seed,
             recipe=experiment.all_methods()[wildcards.method].finetune,
+            precision=experiment.precision,
         ),
     message:
         "Fine-tuning models {wildcards.first} to {wildcards.last} of {wildcards.method}"

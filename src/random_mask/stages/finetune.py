@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from random_mask.models import resnet18_with
 from random_mask.perturb import apply_masks
-from random_mask.settings import Recipe
+from random_mask.settings import Precision, Recipe
 from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
 from random_mask.weights import read_masks, read_weights
@@ -19,6 +19,7 @@ class Settings(BaseModel):
 
     seed: int
     recipe: Recipe
+    precision: Precision
 
 
 def main(
@@ -47,6 +48,7 @@ def main(
         ),
         settings.recipe,
         seed=settings.seed,
+        precision=settings.precision,
         images=images,
         split_table=split_table,
         output=output,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +10,45 @@ import torch
 from torch import nn
 
 from random_mask.data.splits import read_split
+from random_mask.devices import choose, models_at_once, precision_of
 from random_mask.files import read_npz, read_text, write_npz
 from random_mask.fleets import write_works
+from random_mask.models import parameter_count
 from random_mask.seeds import generator
-from random_mask.settings import Recipe
+from random_mask.settings import Precision, Recipe
 from random_mask.stages.command import progress
 from random_mask.training import Images, fit_fleet
 
 # Float sums depend on the number of threads, so it is fixed here; jobs run beside each other instead.
 torch.set_num_threads(1)
 
-COMPUTED = {"device": "cpu", "precision": "float32", "threads": torch.get_num_threads()}
-"""How the training stages compute, for their records."""
 
+def prepare(
+    images: Path, split_table: Path, precision: Precision
+) -> tuple[Images, dict[str, np.ndarray], dict[str, str | int]]:
+    """Read what `prepare_data` wrote, and choose where to compute.
 
-def read_data(images: Path, split_table: Path) -> tuple[Images, dict[str, np.ndarray]]:
-    """Read what `prepare_data` wrote: the images and the indices of each part."""
+    Returns:
+        The images on the device, the indices of each part, and how it is computed, for the record.
+    """
+    device = choose()
     parts, _ = read_split(read_text(split_table), str(split_table))
-    return Images.from_arrays(read_npz(images)), parts
+    computed = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "precision": precision_of(precision, device),
+        "threads": torch.get_num_threads(),
+    }
+    return Images.from_arrays(read_npz(images)).to(device), parts, computed
 
 
 def train_shard(
     role: str,
-    models: Iterable[int],
+    models: range,
     make: Callable[[int], nn.Module],
     recipe: Recipe,
     *,
     seed: int,
+    precision: Precision,
     images: Path,
     split_table: Path,
     output: Path,
@@ -47,7 +59,14 @@ def train_shard(
     Returns:
         How it was computed, for the record.
     """
-    data, parts = read_data(images, split_table)
+    data, parts, computed = prepare(images, split_table, precision)
+    at_once = models_at_once(
+        data.pixels.device,
+        len(models),
+        weights=parameter_count(make(models[0])),
+        batch=recipe.batch,
+        image_size=data.size,
+    )
     arrays, works = fit_fleet(
         {index: lambda index=index: make(index) for index in models},
         data,
@@ -55,8 +74,10 @@ def train_shard(
         recipe,
         train_on=parts["retain"],
         order=lambda index: generator(seed, role, index, "order"),
+        at_once=at_once,
+        precision=computed["precision"],
         progress=progress,
     )
     write_npz(output, arrays)
     write_works(cost, works)
-    return COMPUTED
+    return computed | {"models_at_once": at_once}

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from random_mask.files import read_npz
 from random_mask.models import build_resnet18
 from random_mask.seeds import seed_of
-from random_mask.settings import Recipe
+from random_mask.settings import Precision, Recipe
 from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
 
@@ -18,6 +18,7 @@ class Settings(BaseModel):
 
     seed: int
     recipe: Recipe
+    precision: Precision
 
 
 def main(
@@ -39,6 +40,7 @@ def main(
         lambda index: build_resnet18(classes, seed=seed_of(settings.seed, fleet, index, "init")),
         settings.recipe,
         seed=settings.seed,
+        precision=settings.precision,
         images=images,
         split_table=split_table,
         output=output,
