@@ -1,8 +1,9 @@
-# Checks the configuration and plans the files; every rule uses `experiment`, `plan` and `stage_code`.
+# Checks the configuration and plans the files; every rule uses `experiment`, `plan`, `needs` and `stage_code`.
 from random_mask.config import validate
 from random_mask.errors import InputError
 from random_mask.plan import Plan, paper_sources
 from random_mask.provenance import first_damaged
+from random_mask.resources import Needs
 from random_mask.sources import stage_code
 
 try:
@@ -16,6 +17,7 @@ except InputError as error:
     sys.exit(str(error))
 
 plan = Plan(experiment)
+needs = Needs(experiment)
 
 # A damaged file would make Snakemake run what reads it, and delete good results before that fails.
 if workflow.is_main_process and (damage := first_damaged(plan.results)):

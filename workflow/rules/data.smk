@@ -18,6 +18,9 @@ rule prepare_data:
         plan.path("benchmarks/prepare_data.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("prepare_data"),
+        runtime=needs.minutes("prepare_data"),
     params:
         settings=plan.settings(seed=experiment.seed, data=experiment.data),
     message:

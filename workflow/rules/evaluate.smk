@@ -26,6 +26,9 @@ rule evaluate:
         plan.path("benchmarks/{method}/original-{original}/evaluate.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("evaluate"),
+        runtime=needs.minutes("evaluate"),
     params:
         settings=plan.settings(
             seed=experiment.seed,
@@ -58,6 +61,9 @@ rule compare:
         b=r"[a-z0-9_.]+",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("compare"),
+        runtime=needs.minutes("compare"),
     params:
         settings=plan.settings(seed=experiment.seed, replicates=experiment.replicates),
     message:
@@ -81,6 +87,9 @@ rule scores_by_n:
         plan.path("benchmarks/by_n/{method}.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("scores_by_n"),
+        runtime=needs.minutes("scores_by_n"),
     params:
         settings=plan.settings(seed=experiment.seed, replicates=experiment.replicates),
     message:
@@ -109,6 +118,9 @@ rule scores:
         plan.path("benchmarks/scores.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("scores"),
+        runtime=needs.minutes("scores"),
     message:
         "Collecting the scores"
     shell:
@@ -130,6 +142,9 @@ rule simulate:
         plan.path("benchmarks/simulate.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("simulate"),
+        runtime=needs.minutes("simulate"),
     params:
         settings=plan.settings(seed=experiment.seed, examples=400),
     message:

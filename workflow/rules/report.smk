@@ -22,6 +22,9 @@ rule figures:
         plan.path("benchmarks/figures.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("figures"),
+        runtime=needs.minutes("figures"),
     params:
         settings=plan.settings(
             methods=experiment.shown(), ratios=experiment.ratio_series()
@@ -53,6 +56,9 @@ rule tables:
         plan.path("benchmarks/tables.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("tables"),
+        runtime=needs.minutes("tables"),
     params:
         settings=plan.settings(experiment=experiment),
     message:
@@ -80,6 +86,9 @@ rule paper:
         plan.path("benchmarks/paper.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("paper"),
+        runtime=needs.minutes("paper"),
     message:
         "Setting the paper"
     shell:

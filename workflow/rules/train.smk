@@ -24,6 +24,9 @@ rule train_original:
     priority: 10
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("train_original"),
+        runtime=needs.minutes("train_original"),
     params:
         settings=plan.settings(
             seed=experiment.seed,
@@ -58,6 +61,9 @@ rule retrain:
     priority: 5
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("retrain"),
+        runtime=needs.minutes("retrain"),
     params:
         settings=plan.settings(
             seed=experiment.seed,

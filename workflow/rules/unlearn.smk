@@ -22,6 +22,9 @@ rule perturb:
         plan.path("benchmarks/{method}/original-{original}/perturb-{first}-{last}.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("perturb"),
+        runtime=needs.minutes("perturb"),
     params:
         settings=lambda wildcards: plan.settings(
             seed=experiment.seed,
@@ -54,6 +57,9 @@ rule finetune:
         plan.path("benchmarks/{method}/original-{original}/finetune-{first}-{last}.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("finetune"),
+        runtime=needs.minutes("finetune"),
     params:
         settings=lambda wildcards: plan.settings(
             seed=experiment.seed,

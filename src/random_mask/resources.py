@@ -1,0 +1,122 @@
+"""What each job asks of a cluster: minutes and memory, estimated from the configuration.
+
+The estimates are generous, since a job that exceeds them is killed. A job that was killed all the same
+asks for as much again at every further attempt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from random_mask.config import Experiment
+from random_mask.settings import Recipe
+
+__all__ = ["Needs"]
+
+# Speeds of a slow core, about a third of what a core of 2021 reaches.
+IMAGES_A_SECOND = 100
+"""Images that a network without dead taps is trained on; the whole network takes twice as long."""
+SECONDS_A_MASK = 2
+SECONDS_A_REPLICATE = 0.002
+"""For each example and fleet that is resampled."""
+START_SECONDS = 60
+"""To start Python and read its modules over a slow network."""
+
+# Sizes in memory.
+NUMPY_MB, TORCH_MB = 300, 800
+"""What a process takes before it does anything."""
+IMAGE_MB = 3 * 32 * 32 / 2**20
+MODEL_MB = 45
+LOGITS_MB = 10 * 4 / 2**20
+"""The logits of one image."""
+ACTIVATIONS_MB = 1
+"""What a training step keeps of one image."""
+EVALUATED_AT_ONCE = 500
+
+FACTOR = 2
+"""By which every estimate is exceeded."""
+
+Wildcards = Any
+Request = Callable[[Wildcards, int], int]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the jobs of one experiment ask for."""
+
+    experiment: Experiment
+
+    def minutes(self, rule: str) -> Request:
+        """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
+
+        def request(wildcards: Wildcards, attempt: int) -> int:
+            seconds = START_SECONDS + self._seconds(rule, wildcards)
+            return math.ceil(FACTOR * seconds / 60) * attempt
+
+        return request
+
+    def memory(self, rule: str) -> Request:
+        """Return the memory of a rule's jobs, in MB, as a function of wildcards and attempt."""
+
+        def request(wildcards: Wildcards, attempt: int) -> int:
+            return math.ceil(FACTOR * self._megabytes(rule, wildcards) / 500) * 500 * attempt
+
+        return request
+
+    def _seconds(self, rule: str, wildcards: Wildcards) -> float:
+        data = self.experiment.data
+        retain = data.train - data.forget.size
+        resampled = self.experiment.replicates * data.forget.size * SECONDS_A_REPLICATE
+        match rule:
+            case "train_original":
+                return 2 * self._training_seconds(self.experiment.training, data.train)
+            case "retrain":
+                return _models(wildcards) * self._training_seconds(self.experiment.training, retain)
+            case "finetune":
+                recipe = self.experiment.all_methods()[wildcards.method].finetune
+                return _models(wildcards) * self._training_seconds(recipe, retain)
+            case "perturb":
+                return _models(wildcards) * SECONDS_A_MASK
+            case "evaluate":
+                return resampled
+            case "compare":
+                return 2 * resampled * self.experiment.originals
+            case "scores_by_n":
+                return resampled * math.log2(self.experiment.models)
+            case _:  # reading the data, tables, figures, the paper
+                return 60 + self._images / IMAGES_A_SECOND
+
+    def _training_seconds(self, recipe: Recipe, images: int) -> float:
+        # One more pass over everything makes the logits that are kept.
+        return (recipe.epochs * images + self._images) / IMAGES_A_SECOND
+
+    def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
+        # As it is read, and in the order in which it is used.
+        pixels = 2 * self._images * IMAGE_MB
+        match rule:
+            case "train_original" | "retrain" | "finetune":
+                recipes = [self.experiment.training, *(m.finetune for m in self.experiment.methods.values())]
+                at_once = max(EVALUATED_AT_ONCE, *(recipe.batch for recipe in recipes))
+                # Twice the weights, which are copied, then gradients and two moments of the optimiser.
+                model = 5 * MODEL_MB + at_once * ACTIVATIONS_MB
+                shard = 1 if rule == "train_original" else _models(wildcards)
+                return TORCH_MB + pixels + model + 2 * shard * self._images * LOGITS_MB
+            case "perturb":  # a byte a weight while masks are drawn
+                return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
+            case "evaluate":  # two fleets, joined from their shards
+                return NUMPY_MB + 4 * self.experiment.models * self._images * LOGITS_MB
+            case _:
+                return NUMPY_MB + pixels
+
+    @property
+    def _images(self) -> int:
+        data = self.experiment.data
+        return data.train + data.validation + data.test
+
+
+def _models(wildcards: Wildcards) -> int:
+    """Return how many models a job makes."""
+    return int(wildcards.last) - int(wildcards.first) + 1

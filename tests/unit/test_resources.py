@@ -1,0 +1,95 @@
+"""What jobs ask of a cluster: enough for what was measured, and more where there is more to do."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from random_mask.config import load, validate
+from random_mask.resources import Needs
+
+ROOT = Path(__file__).parents[2]
+RULES = ("train_original", "retrain", "perturb", "finetune", "evaluate", "compare", "scores_by_n", "paper")
+
+
+def wildcards(models: int) -> SimpleNamespace:
+    return SimpleNamespace(original="0", method="random_mask", first="0004", last=f"{3 + models:04d}")
+
+
+def changed(**changes) -> Needs:
+    """Return the needs of the default experiment with other values: {key or section__key: value}."""
+    content = load(ROOT / "config" / "digits.yaml").model_dump()
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = content
+        for each in sections:
+            section = section[each]
+        section[key] = value
+    return Needs(validate(content))
+
+
+def minutes(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
+    return changed(**changes).minutes(rule)(wildcards(models), attempt)
+
+
+def memory(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
+    return changed(**changes).memory(rule)(wildcards(models), attempt)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("need", [minutes, memory])
+def test_a_further_attempt_asks_for_more(rule, need):
+    first, second, third = (need(rule, attempt=attempt) for attempt in (1, 2, 3))
+    assert 0 < first < second < third
+    assert isinstance(first, int)
+
+
+@pytest.mark.parametrize("rule", ["retrain", "finetune", "perturb"])
+def test_more_models_a_job_ask_for_more(rule):
+    assert minutes(rule, models=64) > 2 * minutes(rule, models=8)
+    assert memory(rule, models=5000) > memory(rule, models=8)
+
+
+def test_more_epochs_ask_for_more_time_of_those_who_train_them():
+    more = {"training__epochs": 80}
+    assert minutes("retrain", **more) > 5 * minutes("retrain")
+    assert minutes("train_original", **more) > 5 * minutes("train_original")
+    assert minutes("finetune", **more) == minutes("finetune")
+    assert minutes("finetune", methods__random_mask__finetune__epochs=20) > 3 * minutes("finetune")
+
+
+@pytest.mark.parametrize("rule", ["evaluate", "compare", "scores_by_n"])
+def test_more_replicates_ask_for_more_time_of_the_metric(rule):
+    assert minutes(rule, replicates=10_000) > 5 * minutes(rule)
+
+
+def test_a_larger_fleet_asks_for_more_of_those_who_read_all_of_it():
+    larger = changed(models=5000)
+    assert larger.memory("evaluate")(wildcards(4), 1) > memory("evaluate")
+    assert larger.memory("retrain")(wildcards(4), 1) == memory("retrain")
+
+
+def test_larger_batches_ask_for_more_memory_of_training():
+    assert memory("retrain", training__batch=4000) > memory("retrain")
+    assert memory("evaluate", training__batch=4000) == memory("evaluate")
+
+
+@pytest.mark.parametrize(
+    ("rule", "models", "seconds", "megabytes"),
+    # The largest of a run of the default experiment on two cores of an AMD EPYC 7003 that others used too.
+    [
+        ("train_original", 1, 52, 1007),
+        ("retrain", 4, 85, 1004),
+        ("finetune", 8, 76, 1079),
+        ("perturb", 8, 1.1, 180),
+        ("evaluate", 1, 2.4, 115),
+        ("compare", 1, 3.7, 113),
+        ("scores_by_n", 1, 3.7, 114),
+        ("simulate", 1, 7.7, 61),
+        ("figures", 1, 4.2, 199),
+        ("paper", 1, 4.8, 97),
+    ],
+)
+def test_estimates_exceed_what_was_measured(rule, models, seconds, megabytes):
+    assert minutes(rule, models) * 60 > 3 * seconds
+    assert memory(rule, models) > 2 * megabytes
