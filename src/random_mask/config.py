@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from random_mask.errors import InputError
-from random_mask.settings import Data, NoPerturbation, Number, Precision, RandomMask, Recipe, Section
+from random_mask.settings import Data, Number, Precision, RandomMask, Recipe, Section, Step
 
 __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
@@ -26,13 +26,20 @@ STUDIED = {"finetune": None, "random_mask": "published", "random_mask_described"
 """Methods that the paper speaks of, and what their masks spare; every experiment has them."""
 
 
-class Method(Section):
+class Method(Step):
     """An unlearning method: perturb the original weights, then fine-tune them."""
 
-    perturb: Annotated[NoPerturbation | RandomMask, Field(discriminator="name")]
-    """What is done to the original weights."""
-    finetune: Recipe
-    """How the perturbed weights are repaired on the retain set."""
+    then: list[Step] = Field(default_factory=list)
+    """Further steps, for methods that take more than one."""
+
+    def steps(self) -> list[Step]:
+        """Return all steps of the method."""
+        own = {name: getattr(self, name) for name in Step.model_fields}
+        return [Step.model_construct(**own), *self.then]
+
+    def masks(self) -> bool:
+        """Return whether masks are drawn for the method before it runs."""
+        return any(isinstance(step.perturb, RandomMask) for step in self.steps())
 
 
 class RatioSweep(Section):
@@ -88,10 +95,14 @@ class Experiment(Section):
             if name not in self.methods:
                 raise ValueError(f"methods.{name}: missing; the paper compares {', '.join(STUDIED)}")
             perturb = self.methods[name].perturb
-            if spare != getattr(perturb, "spare", None):
+            if spare != getattr(perturb, "spare", None) or isinstance(getattr(perturb, "ratio", None), list):
                 raise ValueError(
                     f"methods.{name}.perturb: the paper takes this method for "
-                    + (f"random_mask with spare: {spare}" if spare else "fine-tuning without a perturbation")
+                    + (
+                        f"random_mask with one ratio and spare: {spare}"
+                        if spare
+                        else "fine-tuning without a perturbation"
+                    )
                     + "; give yours another name"
                 )
         if self.ratio_sweep:
@@ -110,7 +121,11 @@ class Experiment(Section):
     def _check_last_batches(self) -> None:
         retain = self.data.train - self.data.forget.size
         uses = [("training.batch", self.data.train, self.training), ("training.batch", retain, self.training)]
-        uses += [(f"methods.{name}.finetune.batch", retain, m.finetune) for name, m in self.methods.items()]
+        sizes = {"retain": retain, "both": retain, "forget": self.data.forget.size}
+        sizes["validation"] = self.data.validation
+        for name, method in self.methods.items():
+            recipes = [recipe for step in method.steps() for recipe in step.finetune]
+            uses += [(f"methods.{name}.finetune.batch", sizes[recipe.images], recipe) for recipe in recipes]
         for key, images, recipe in uses:
             if images % recipe.batch == 1:
                 raise ValueError(

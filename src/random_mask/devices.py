@@ -11,6 +11,9 @@ import torch
 
 __all__ = ["choose", "models_at_once", "precision_of"]
 
+WEIGHTS = 11_200_000
+"""Weights of a ResNet-18, an upper bound where some are left out."""
+
 _claims: list[int] = []
 
 
@@ -46,13 +49,12 @@ def precision_of(wanted: str, device: torch.device) -> str:
     return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
 
 
-def models_at_once(device: torch.device, wanted: int, *, weights: int, batch: int, image_size: int) -> int:
+def models_at_once(device: torch.device, wanted: int, *, batch: int, image_size: int) -> int:
     """Return how many models to train side by side: one on a processor, as many as fit on a GPU.
 
     Args:
         device: where they are trained.
         wanted: number of models of the shard.
-        weights: trained weights of one model.
         batch: images a step.
         image_size: height and width of the images, in pixels.
     """
@@ -61,5 +63,5 @@ def models_at_once(device: torch.device, wanted: int, *, weights: int, batch: in
     free, _ = torch.cuda.mem_get_info(device)
     # Weights, gradients, two moments and what undoes the warm-up; 2,000 bytes of activations a pixel, where
     # evaluation goes in batches of 500.
-    each = 4 * 5 * weights + max(batch, 500) * 2000 * image_size**2
+    each = 4 * 5 * WEIGHTS + max(batch, 500) * 2000 * image_size**2
     return max(1, min(wanted, int(0.8 * free / each)))

@@ -66,6 +66,7 @@ class WholeMapConv2d(nn.Module):
         super().__init__()
         self.windows_y, live_y = _windows(height, conv.kernel_size[0], conv.stride[0], conv.padding[0])
         self.windows_x, live_x = _windows(width, conv.kernel_size[1], conv.stride[1], conv.padding[1])
+        self.live = (live_y, live_x)
         self.weight = nn.Parameter(conv.weight.detach()[:, :, live_y, live_x].clone())
 
     @staticmethod

@@ -62,10 +62,25 @@ class Plan:
         return [
             path.replace("/fleets/", "/masks/")
             for name, method in self.experiment.methods.items()
-            if method.perturb.name == "random_mask"
+            if method.masks()
             for number in range(self.experiment.originals)
             for path in self.fleet(self.role(name, number), "csv")
         ]
+
+    def masks(self, method: str, original: str, first: str, last: str) -> list[str]:
+        """Return the file of the masks of some models, or nothing for a method that draws none."""
+        if not self.experiment.all_methods()[method].masks():
+            return []
+        return [self.path(f"masks/{method}/original-{original}/models-{first}-{last}.safetensors")]
+
+    def steps(self, method: str) -> list[dict[str, Any]]:
+        """Return the steps of a method."""
+        return [_plain(step) for step in self.experiment.all_methods()[method].steps()]
+
+    def perturbations(self, method: str) -> list[dict[str, Any]]:
+        """Return the perturbation of every step of a method, each cycle for itself."""
+        steps = self.experiment.all_methods()[method].steps()
+        return [_plain(step.perturb) for step in steps for _ in range(step.cycles)]
 
     def _spans(self, role: str) -> list[str]:
         n, size = self.experiment.models, self.experiment.shards

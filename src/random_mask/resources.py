@@ -76,8 +76,13 @@ class Needs:
             case "retrain":
                 return _models(wildcards) * self._training_seconds(self.experiment.training, retain)
             case "finetune":
-                recipe = self.experiment.all_methods()[wildcards.method].finetune
-                return _models(wildcards) * self._training_seconds(recipe, retain)
+                # Every step may also look at the images once to find the weights that matter.
+                spent = sum(
+                    step.cycles * self._training_seconds(recipe, 2 * retain)
+                    for step in self.experiment.all_methods()[wildcards.method].steps()
+                    for recipe in step.finetune
+                )
+                return _models(wildcards) * spent
             case "perturb":
                 return _models(wildcards) * SECONDS_A_MASK
             case "evaluate":
@@ -98,8 +103,9 @@ class Needs:
         pixels = 2 * self._images * IMAGE_MB
         match rule:
             case "train_original" | "retrain" | "finetune":
-                recipes = [self.experiment.training, *(m.finetune for m in self.experiment.methods.values())]
-                at_once = max(EVALUATED_AT_ONCE, *(recipe.batch for recipe in recipes))
+                steps = [step for m in self.experiment.methods.values() for step in m.steps()]
+                batches = [recipe.batch for step in steps for recipe in step.finetune]
+                at_once = max(EVALUATED_AT_ONCE, self.experiment.training.batch, *batches)
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
                 model = 5 * MODEL_MB + at_once * ACTIVATIONS_MB
                 shard = 1 if rule == "train_original" else _models(wildcards)

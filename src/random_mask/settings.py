@@ -7,9 +7,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-__all__ = ["Data", "NoPerturbation", "Precision", "RandomForget", "RandomMask", "Recipe", "Section"]
+__all__ = [
+    "Dampen",
+    "Data",
+    "FisherNoise",
+    "Negate",
+    "NoPerturbation",
+    "Noise",
+    "Perturbation",
+    "Precision",
+    "PruneSmallest",
+    "RandomForget",
+    "RandomMask",
+    "Recipe",
+    "Reinitialise",
+    "Section",
+    "SmallestGradient",
+    "Step",
+    "Transpose",
+]
 
 DATASET_SIZES = {"digits": 1797}
 """Number of images of the data sets whose size is known before they are read."""
@@ -71,10 +89,25 @@ class Data(Section):
 class Recipe(Section):
     """How weights are fitted to images."""
 
-    objective: Literal["cross_entropy"] = "cross_entropy"
-    """The loss that is minimised on the retain set."""
+    objective: Literal[
+        "cross_entropy",
+        "ascent",
+        "neg_grad_plus",
+        "relabel",
+        "uniform",
+        "contrast",
+        "distil",
+        "match_logits",
+        "match_entropy",
+        "distil_and_learn",
+        "repel",
+        "bad_teacher",
+    ] = "cross_entropy"
+    """The loss that is minimised; each is described in `random_mask.objectives`."""
+    images: Literal["retain", "forget", "validation", "both"] = "retain"
+    """The images that an epoch passes over: `both` takes with every batch of retain one of forget."""
     epochs: Annotated[int, Field(ge=1)]
-    """Passes over the training images."""
+    """Passes over the images."""
     batch: Annotated[int, Field(ge=2)]
     """Images a step; the last batch of an epoch may be smaller."""
     optimizer: Literal["adam", "sgd"]
@@ -82,11 +115,35 @@ class Recipe(Section):
     learning_rate: Annotated[Number, Field(gt=0)]
     """Learning rate of the first step."""
     final_learning_rate: Annotated[Number, Field(ge=0)] = 0.0
-    """Learning rate that the cosine schedule reaches after the last step."""
+    """Learning rate that the schedule reaches after the last step."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate goes from the first to the final one; `constant` stays at the first."""
+    warm_up: Annotated[int, Field(ge=0)] = 0
+    """Epochs in which the learning rate first rises linearly from zero."""
     momentum: Annotated[Number, Field(ge=0, lt=1)] | None = None
     """Momentum of `sgd`, 0.9 unless given; `adam` has none."""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.0
     """L2 penalty, added to the gradient by the optimiser."""
+    l1: Annotated[Number, Field(ge=0)] = 0.0
+    """Penalty on the sum of absolute weights, which falls linearly to zero over the epochs."""
+    class_weights: bool = False
+    """Whether cross entropy weights a class by the inverse of its share of the retain set."""
+    balance: Annotated[Number, Field(ge=0, le=1)] = 0.5
+    """Weight of the first of two terms of an objective; the second has the rest."""
+    temperature: Annotated[Number, Field(gt=0)] = 1.0
+    """By which logits are divided in distillation and contrast."""
+    labels: Literal["true", "random", "second"] = "true"
+    """Labels of forget images: their own, a random other class, or the original's likeliest other class."""
+    noise: Annotated[Number, Field(ge=0)] = 0.0
+    """Standard deviation of normal noise that is added to normalised images."""
+    last: Annotated[int, Field(ge=1, le=9)] | None = None
+    """Train only the last so many blocks (eight residual blocks before the linear layer), or all weights."""
+    salient: Annotated[Number, Field(gt=0, le=1)] | None = None
+    """Train only this share of the weights, those with the largest gradient of the forget loss."""
+    kept_gradient: Annotated[Number, Field(ge=0, le=1)] = 1.0
+    """Factor on the gradient of convolution weights that the perturbation left as they were."""
+    order: Literal["model", "fleet"] = "model"
+    """Whether every model draws its own order of the images, or the fleet shares one."""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,6 +154,17 @@ class Recipe(Section):
             raise ValueError("momentum: only sgd uses it; remove it")
         return content
 
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        with_forget = ("neg_grad_plus", "relabel", "contrast", "bad_teacher")
+        if (self.objective in with_forget) != (self.images == "both"):
+            raise ValueError(
+                f"images: `both` goes with the objectives {', '.join(with_forget)}, and they with it"
+            )
+        if self.warm_up >= self.epochs:
+            raise ValueError(f"warm_up: {self.warm_up} epochs, but there are {self.epochs} in all")
+        return self
+
 
 class NoPerturbation(Section):
     """The original weights are left as they are."""
@@ -105,13 +173,147 @@ class NoPerturbation(Section):
     """The perturbation."""
 
 
+Ratio = Annotated[Number, Field(ge=0, le=1)]
+Tensors = Literal["all", "convolutions", "linear", "inner"]
+
+
 class RandomMask(Section):
     """Every weight is set to zero with the same probability, once; it may regrow."""
 
     name: Literal["random_mask"]
     """The perturbation."""
-    ratio: Annotated[Number, Field(ge=0, le=1)]
-    """Probability that a weight is set to zero."""
+    ratio: Ratio | Annotated[list[Ratio], Field(min_length=2, max_length=2)]
+    """Probability that a weight is set to zero; of two, every model draws its own between them."""
     spare: Literal["published", "described"]
     """What is not masked: `published`, parameters whose name contains `bn` (the shortcut batch norms are
     masked, as in the published code), or `described`, every parameter of a batch norm."""
+    only: Tensors = "all"
+    """Which of the other tensors are masked: `all`, `convolutions`, `linear`, or `inner`, the convolutions
+    without the stem and the shortcuts."""
+    unit: Literal["element", "tensor"] = "element"
+    """What is masked as one: every weight for itself, or a whole tensor."""
+    fill: Literal["zero", "initial"] = "zero"
+    """What masked weights are set to: zero, or a value drawn as before training."""
+    rescale: bool = False
+    """Whether the weights that are kept are divided by the probability of keeping them."""
+    held: bool = False
+    """Whether masked weights stay as the mask set them while the others are fine-tuned."""
+    drawn: Literal["model", "fleet"] = "model"
+    """Whether every model draws its own mask, or the fleet shares one."""
+
+
+class Noise(Section):
+    """Normal noise is added to weights."""
+
+    name: Literal["noise"]
+    """The perturbation."""
+    sigma: Annotated[Number, Field(ge=0)]
+    """Standard deviation of the noise."""
+    only: Tensors = "convolutions"
+    """Which tensors get noise, as for `random_mask`; never those of a batch norm."""
+    share: Ratio = 1.0
+    """Probability that a weight gets noise."""
+    tensors: Annotated[int, Field(ge=1)] | None = None
+    """So many tensors are drawn for every model, or all."""
+
+
+class Reinitialise(Section):
+    """Layers are set to values drawn as before training."""
+
+    name: Literal["reinitialise"]
+    """The perturbation."""
+    layers: list[str] = []
+    """Names of layers, such as `conv1`, `fc` or `layer4`; those within a layer are meant as well."""
+    random: Annotated[int, Field(ge=1)] | None = None
+    """So many convolutions, drawn for every model, in addition."""
+    last: Annotated[int, Field(ge=1, le=9)] | None = None
+    """The last so many blocks (eight residual blocks before the linear layer), in addition."""
+    spare_shortcuts: bool = False
+    """Whether the convolutions of the shortcuts are not drawn."""
+
+
+class PruneSmallest(Section):
+    """The smallest weights of all are drawn anew, uniformly within one over the root of the fan-in."""
+
+    name: Literal["prune_smallest"]
+    """The perturbation."""
+    share: Ratio
+    """Share of the convolution and linear weights that is drawn anew."""
+
+
+class SmallestGradient(Section):
+    """The convolution weights on which retain and forget disagree least are drawn anew."""
+
+    name: Literal["smallest_gradient"]
+    """The perturbation."""
+    share: Ratio
+    """Share of the weights that is drawn anew, among those whose gradient is not exactly zero."""
+
+
+class Transpose(Section):
+    """Every convolution kernel is transposed: rows become columns."""
+
+    name: Literal["transpose"]
+    """The perturbation."""
+
+
+class Negate(Section):
+    """The weights of layers change their sign."""
+
+    name: Literal["negate"]
+    """The perturbation."""
+    layers: list[str]
+    """Names of layers, such as `conv1` or `layer1`; those within a layer are meant as well."""
+
+
+class FisherNoise(Section):
+    """Normal noise whose variance falls with what a weight matters to the retain set."""
+
+    name: Literal["fisher_noise"]
+    """The perturbation."""
+    alpha: Annotated[Number, Field(gt=0)]
+    """The standard deviation of the noise is (alpha / Fisher information)^(1/4), at most one."""
+
+
+class Dampen(Section):
+    """Weights that matter to the forget set far more than to all are made smaller."""
+
+    name: Literal["dampen"]
+    """The perturbation."""
+    alpha: Annotated[Number, Field(gt=0)]
+    """A weight is dampened whose information on forget exceeds alpha times that on all training images."""
+    strength: Annotated[Number, Field(gt=0)]
+    """The factor is strength times the ratio of both, at most one."""
+
+
+Perturbation = Annotated[
+    NoPerturbation
+    | RandomMask
+    | Noise
+    | Reinitialise
+    | PruneSmallest
+    | SmallestGradient
+    | Transpose
+    | Negate
+    | FisherNoise
+    | Dampen,
+    Field(discriminator="name"),
+]
+
+
+class Step(Section):
+    """One step of unlearning: perturb the weights, then fine-tune them."""
+
+    perturb: Perturbation = NoPerturbation(name="none")
+    """What is done to the weights first."""
+    finetune: list[Recipe]
+    """How the perturbed weights are repaired: one recipe after the other."""
+    cycles: Annotated[int, Field(ge=1)] = 1
+    """How often the step is taken, each time from where the last one ended."""
+    models: Literal["all", "even", "odd"] = "all"
+    """Which models take the step, by their index; a fleet of two kinds takes two steps."""
+
+    @field_validator("finetune", mode="before")
+    @classmethod
+    def _one_or_more(cls, content: Any) -> Any:
+        return [content] if isinstance(content, dict) else content

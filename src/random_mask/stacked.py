@@ -9,16 +9,17 @@ alone, up to rounding. With M = 1 this is the network itself.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from random_mask.models import WholeMapConv2d
 
-__all__ = ["stack", "unstacked"]
+__all__ = ["stack", "unstacked", "whole"]
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
 
@@ -42,7 +43,7 @@ def stack(networks: Sequence[nn.Module]) -> nn.Module:
         kind = next((kind for kind in _KINDS if isinstance(layer, kind)), None)
         if kind is not None:
             layers = [network.get_submodule(name) for network in networks]
-            joined.set_submodule(name, _KINDS[kind](layers)) if name else None
+            joined.set_submodule(name, _KINDS[kind](layers))
         elif any(True for _ in layer.parameters(recurse=False)):
             raise TypeError(f"{name}: a {type(layer).__name__} cannot be stacked")
     return joined
@@ -51,6 +52,26 @@ def stack(networks: Sequence[nn.Module]) -> nn.Module:
 def unstacked(module: nn.Module, model: int) -> dict[str, torch.Tensor]:
     """Return the weights and running statistics of one of the stacked networks, by name."""
     return {name: tensor[model] for name, tensor in module.state_dict().items()}
+
+
+def whole(
+    module: nn.Module, tensors: Mapping[str, np.ndarray], before: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the weights of a network without dead taps as those of the whole network.
+
+    Args:
+        module: the stack that it belongs to.
+        tensors: its weights and running statistics, by name.
+        before: the whole weights it was made from, whose dead taps are kept.
+    """
+    joined = {name: np.array(array) for name, array in before.items()}
+    for name, array in tensors.items():
+        layer = module.get_submodule(name.rpartition(".")[0])
+        if isinstance(layer, _WholeMapConv2d):
+            joined[name][:, :, layer.live[0], layer.live[1]] = array
+        else:
+            joined[name] = array
+    return joined
 
 
 def _together(layers: Sequence[nn.Module], name: str) -> torch.Tensor:
@@ -78,6 +99,7 @@ class _WholeMapConv2d(nn.Module):
     def __init__(self, layers: Sequence[WholeMapConv2d]):
         super().__init__()
         self.windows_y, self.windows_x = layers[0].windows_y, layers[0].windows_x
+        self.live = layers[0].live
         self.weight = nn.Parameter(_together(layers, "weight"))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:

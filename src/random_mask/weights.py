@@ -32,34 +32,42 @@ def read_weights(path: Path | str) -> dict[str, np.ndarray]:
 
 
 def write_masks(
-    path: Path | str, masks: Mapping[int, Mapping[str, np.ndarray]], metadata: Mapping[str, str]
+    path: Path | str, masks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], metadata: Mapping[str, str]
 ) -> None:
     """Write the masks of several models, one bit a weight.
 
     Args:
         path: the file to write.
-        masks: {model: {tensor name: bool array, true where the weight is kept}}.
+        masks: {(model, step): {tensor name: bool array, true where the weight is kept}}.
         metadata: how the masks were drawn.
     """
     shapes = {
         f"shape/{name}": " ".join(map(str, mask.shape)) for m in masks.values() for name, mask in m.items()
     }
-    bits = {f"{model}/{name}": np.packbits(mask) for model, m in masks.items() for name, mask in m.items()}
-    write_weights(path, bits, {**metadata, **shapes, "models": " ".join(map(str, masks))})
+    bits = {
+        f"{model}/{step}/{name}": np.packbits(mask)
+        for (model, step), m in masks.items()
+        for name, mask in m.items()
+    }
+    drawn = " ".join(f"{model}/{step}" for model, step in masks)
+    write_weights(path, bits, {**metadata, **shapes, "masks": drawn})
 
 
-def read_masks(path: Path | str, model: int) -> dict[str, np.ndarray]:
-    """Read the masks of one model: {tensor name: bool array, true where the weight is kept}.
+def read_masks(path: Path | str, model: int, step: int = 0) -> dict[str, np.ndarray]:
+    """Read the masks of one model and step: {tensor name: bool array, true where the weight is kept}.
 
     Raises:
         InputError: if the file is missing or damaged, or is that of other models.
     """
-    tensors, metadata = _read(path, prefix=f"{model}/")
-    if str(model) not in metadata.get("models", "").split():
-        raise InputError(f"{path}: has no masks of model {model}; delete it and run snakemake again")
+    prefix = f"{model}/{step}/"
+    tensors, metadata = _read(path, prefix)
+    if prefix[:-1] not in metadata.get("masks", "").split():
+        raise InputError(
+            f"{path}: has no masks of model {model}, step {step}; delete it and run snakemake again"
+        )
     masks = {}
     for key, bits in tensors.items():
-        name = key.partition("/")[2]
+        name = key.removeprefix(prefix)
         shape = tuple(int(length) for length in metadata[f"shape/{name}"].split())
         masks[name] = np.unpackbits(bits, count=int(np.prod(shape))).astype(bool).reshape(shape)
     return masks

@@ -1,12 +1,12 @@
 # REQUIRED INPUTS: data/images.npz, data/split.csv, original/<number>.safetensors
 # OUTPUTS, per method and original model, in shards:
-#   masks/<method>/original-<number>/models-*.safetensors   the masks, one bit a weight
+#   masks/<method>/original-<number>/models-*.safetensors   the masks, one bit a weight, of methods that draw any
 #   masks/<method>/original-<number>/models-*.csv           how many weights of each tensor are masked
 #   fleets/<method>/original-<number>/models-*.npz          logits of the unlearned models; .json: their cost
 
 
 rule perturb:
-    """Draw the perturbations of some models: the first step of unlearning."""
+    """Draw the masks of some models: the first half of unlearning by a random mask."""
     input:
         weights=rules.train_original.output.weights,
         code=stage_code("perturb"),
@@ -28,7 +28,7 @@ rule perturb:
     params:
         settings=lambda wildcards: plan.settings(
             seed=experiment.seed,
-            perturb=experiment.all_methods()[wildcards.method].perturb,
+            steps=plan.perturbations(wildcards.method),
         ),
     message:
         "Perturbing for models {wildcards.first} to {wildcards.last} of {wildcards.method}"
@@ -40,12 +40,12 @@ rule perturb:
 
 
 rule finetune:
-    """Fine-tune perturbed weights on the retain set: the second step of unlearning."""
+    """Unlearn: perturb the original weights and fine-tune them, as the method says."""
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
         weights=rules.train_original.output.weights,
-        masks=rules.perturb.output.masks,
+        masks=lambda wildcards: plan.masks(**wildcards),
         code=stage_code("finetune"),
         lock="requirements.txt",
     output:
@@ -63,7 +63,7 @@ rule finetune:
     params:
         settings=lambda wildcards: plan.settings(
             seed=experiment.seed,
-            recipe=experiment.all_methods()[wildcards.method].finetune,
+            steps=plan.steps(wildcards.method),
             precision=experiment.precision,
         ),
     message:

@@ -98,10 +98,14 @@ def collect(
 def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{prefix}{key}/")]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        # A single recipe needs no number.
+        keys = [""] if len(value) == 1 else [f"{place}/" for place in range(len(value))]
+        return [leaf for k, inner in zip(keys, value, strict=True) for leaf in _leaves(inner, f"{prefix}{k}")]
     if isinstance(value, list):
         return [(prefix.rstrip("/"), ", ".join(plain(item) for item in value))]
     leaves = [(prefix.rstrip("/"), plain(value))]
-    if prefix.endswith("/ratio/"):
+    if prefix.endswith("/ratio/") and isinstance(value, float):
         leaves.append((f"{prefix.rstrip('/')}_percent", f"{100 * value:g}"))
     if prefix == "seed/":
         leaves = [("seed", str(value))]
@@ -124,7 +128,7 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
     while buckets < 64 and float(points([0.5 * buckets], experiment.models)[0]) > 0:
         lowest = float(points([0.5 * buckets], experiment.models)[0])
         buckets += 1
-    repair = experiment.methods["random_mask"].finetune
+    repair = experiment.methods["random_mask"].finetune[0]
     dead = 1 - model["live_weights"] / model["weights"]
     return {
         "data/name": escape(experiment.data.name),

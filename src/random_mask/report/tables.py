@@ -169,8 +169,11 @@ def config(experiment: Experiment) -> str:
     methods = experiment.methods
     columns = {
         "Original, retrained": ("--", experiment.training),
-        label("finetune"): ("--", methods["finetune"].finetune),
-        label("random_mask"): (f"{methods['random_mask'].perturb.ratio:g}", methods["random_mask"].finetune),
+        label("finetune"): ("--", methods["finetune"].finetune[0]),
+        label("random_mask"): (
+            f"{methods['random_mask'].perturb.ratio:g}",
+            methods["random_mask"].finetune[0],
+        ),
     }
     lines: dict[str, Callable[[Recipe], str]] = {
         "Epochs": lambda recipe: plain(recipe.epochs),

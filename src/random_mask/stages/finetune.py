@@ -1,16 +1,13 @@
-"""Fine-tunes perturbed weights on the retain set: the second step of unlearning."""
+"""Unlearns: perturbs the original weights and fine-tunes them, as the method says."""
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from pydantic import BaseModel
 
-from random_mask.models import resnet18_with
-from random_mask.perturb import apply_masks
-from random_mask.settings import Precision, Recipe
+from random_mask.settings import Precision, Step
 from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
+from random_mask.unlearning import Fleet
 from random_mask.weights import read_masks, read_weights
 
 
@@ -18,7 +15,7 @@ class Settings(BaseModel):
     """What this stage depends on."""
 
     seed: int
-    recipe: Recipe
+    steps: list[Step]
     precision: Precision
 
 
@@ -31,23 +28,26 @@ def main(
     images: Input,
     split_table: Input,
     weights: Input,
-    masks: Input,
+    masks: list[Input],
     output: Output,
     cost: Output,
 ) -> dict[str, str | int]:
-    """Repair the models `first` to `last` of an unlearned fleet; write their logits."""
+    """Unlearn the models `first` to `last` of a fleet; write their logits.
+
+    `masks` is the file of their masks, if the method draws any.
+    """
     original = read_weights(weights)
-    return train_shard(
-        role,
-        range(first, last + 1),
-        lambda index: resnet18_with(
-            {
-                name: torch.from_numpy(np.array(tensor))
-                for name, tensor in apply_masks(original, read_masks(masks, index)).items()
-            }
-        ),
-        settings.recipe,
+    fleet = Fleet(
+        role=role,
         seed=settings.seed,
+        start=lambda index: original,
+        steps=settings.steps,
+        masks=lambda index, step: read_masks(masks[0], index, step),
+        original=original,
+    )
+    return train_shard(
+        fleet,
+        range(first, last + 1),
         precision=settings.precision,
         images=images,
         split_table=split_table,

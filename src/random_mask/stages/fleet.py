@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from random_mask.data.splits import read_split
 from random_mask.devices import choose, models_at_once, precision_of
 from random_mask.files import read_npz, read_text, write_npz
 from random_mask.fleets import write_works
-from random_mask.models import parameter_count
-from random_mask.seeds import generator
-from random_mask.settings import Precision, Recipe
+from random_mask.settings import Precision
 from random_mask.stages.command import progress
-from random_mask.training import Images, fit_fleet
+from random_mask.training import Images
+from random_mask.unlearning import Fleet, fit_fleet
 
 # Float sums depend on the number of threads, so it is fixed here; jobs run beside each other instead.
 torch.set_num_threads(1)
@@ -42,38 +39,28 @@ def prepare(
 
 
 def train_shard(
-    role: str,
+    fleet: Fleet,
     models: range,
-    make: Callable[[int], nn.Module],
-    recipe: Recipe,
     *,
-    seed: int,
     precision: Precision,
     images: Path,
     split_table: Path,
     output: Path,
     cost: Path,
 ) -> dict[str, str | int]:
-    """Train some models of a fleet on the retain set; write their logits, and what they cost.
+    """Train some models of a fleet; write their logits, and what they cost.
 
     Returns:
         How it was computed, for the record.
     """
     data, parts, computed = prepare(images, split_table, precision)
-    at_once = models_at_once(
-        data.pixels.device,
-        len(models),
-        weights=parameter_count(make(models[0])),
-        batch=recipe.batch,
-        image_size=data.size,
-    )
+    largest = max((recipe.batch for step in fleet.steps for recipe in step.finetune), default=0)
+    at_once = models_at_once(data.pixels.device, len(models), batch=2 * largest, image_size=data.size)
     arrays, works = fit_fleet(
-        {index: lambda index=index: make(index) for index in models},
+        fleet,
+        models,
         data,
         parts,
-        recipe,
-        train_on=parts["retain"],
-        order=lambda index: generator(seed, role, index, "order"),
         at_once=at_once,
         precision=computed["precision"],
         progress=progress,

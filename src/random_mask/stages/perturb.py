@@ -1,4 +1,4 @@
-"""Draws the perturbations of the original weights: the first step of unlearning."""
+"""Draws the masks of a fleet: the first half of unlearning by a random mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from random_mask.files import write_text
 from random_mask.perturb import draw_masks, parameters
 from random_mask.seeds import generator
-from random_mask.settings import NoPerturbation, RandomMask
+from random_mask.settings import Perturbation, RandomMask
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.weights import read_weights, write_masks
 
@@ -17,35 +17,41 @@ class Settings(BaseModel):
     """What this stage depends on."""
 
     seed: int
-    perturb: RandomMask | NoPerturbation
+    steps: list[Perturbation]
 
 
 def main(
     *, settings: Settings, role: str, first: int, last: int, weights: Input, masks: Output, table: Output
 ) -> None:
-    """Write the masks of the models `first` to `last`, and how many weights of each tensor they zero.
-
-    Without a perturbation the masks are empty.
-    """
+    """Write the masks of the models `first` to `last` for every step, and how many weights they touch."""
     original = read_weights(weights)
-    drawn: dict[int, dict[str, np.ndarray]] = {}
+    drawn: dict[tuple[int, int], dict[str, np.ndarray]] = {}
     for index in range(first, last + 1):
-        rng = generator(settings.seed, role, index, "mask")
-        drawn[index] = {}
-        if isinstance(settings.perturb, RandomMask):
-            drawn[index] = draw_masks(
-                original, ratio=settings.perturb.ratio, spare=settings.perturb.spare, rng=rng
-            )
-    metadata = {"seed": str(settings.seed), "role": role, "perturb": settings.perturb.model_dump_json()}
-    write_masks(masks, drawn, metadata)
+        for step, section in enumerate(settings.steps):
+            if isinstance(section, RandomMask):
+                drawn[index, step] = draw_masks(
+                    original,
+                    ratio=section.ratio,
+                    spare=section.spare,
+                    only=section.only,
+                    unit=section.unit,
+                    rng=generator(
+                        settings.seed,
+                        role,
+                        index if section.drawn == "model" else 0,
+                        f"mask/{step}" if step else "mask",
+                    ),
+                )
+    write_masks(masks, drawn, {"seed": str(settings.seed), "role": role})
     rows = [
         {
             "model": index,
+            "step": step,
             "tensor": name,
             "weights": original[name].size,
-            "masked": int((~drawn[index][name]).sum()) if name in drawn[index] else 0,
+            "masked": int((~found[name]).sum()) if name in found else 0,
         }
-        for index in range(first, last + 1)
+        for (index, step), found in drawn.items()
         for name in parameters(original)
     ]
     lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]

@@ -8,9 +8,10 @@ from pydantic import BaseModel
 from random_mask.files import read_npz
 from random_mask.models import build_resnet18
 from random_mask.seeds import seed_of
-from random_mask.settings import Precision, Recipe
+from random_mask.settings import Precision, Recipe, Step
 from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
+from random_mask.unlearning import Fleet
 
 
 class Settings(BaseModel):
@@ -34,12 +35,15 @@ def main(
 ) -> dict[str, str | int]:
     """Train the models `first` to `last` of a retrained fleet from scratch on the retain set."""
     classes = int(np.max(read_npz(images)["labels"])) + 1
+    role = fleet
+
+    def start(index: int) -> dict[str, np.ndarray]:
+        network = build_resnet18(classes, seed=seed_of(settings.seed, role, index, "init"))
+        return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
     return train_shard(
-        fleet,
+        Fleet(role=role, seed=settings.seed, start=start, steps=[Step(finetune=[settings.recipe])]),
         range(first, last + 1),
-        lambda index: build_resnet18(classes, seed=seed_of(settings.seed, fleet, index, "init")),
-        settings.recipe,
-        seed=settings.seed,
         precision=settings.precision,
         images=images,
         split_table=split_table,

@@ -42,7 +42,7 @@ def main(
     counts = {
         method: pd.concat([pd.read_csv(path) for path in masks if path.parent.parent.name == method])
         for method, definition in experiment.methods.items()
-        if definition.perturb.name == "random_mask"
+        if definition.masks()
     }
     reference = read_speed(speed)
     spent: dict[str, list[float]] = {}
@@ -67,7 +67,10 @@ def main(
         "scores": lambda: tables.scores(table, experiment.shown()),
         "masks": lambda: tables.masks(
             {method: counts[method] for method in ("random_mask", "random_mask_described")},
-            {method: experiment.methods[method].perturb.spare for method in counts},
+            {
+                method: experiment.methods[method].perturb.spare
+                for method in ("random_mask", "random_mask_described")
+            },
         ),
         "cost": lambda: tables.cost(spent),
         "simulation": lambda: tables.simulation(simulated),
@@ -83,7 +86,7 @@ def _environment(records: list[dict]) -> dict[str, str]:
     """Return what the fleets were trained on and with; several machines are named one after the other."""
     parts = ("machine", "computed", "versions")
     found = [{name: value for part in parts for name, value in record[part].items()} for record in records]
-    return {name: ", ".join(sorted({str(one[name]) for one in found})) for name in found[0]}
+    return {name: ", ".join(sorted({str(one[name]) for one in found if name in one})) for name in found[0]}
 
 
 def _fleet(path: Path) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel
 
+from random_mask.cost import Work
 from random_mask.files import write_npz
 from random_mask.fleets import write_works
-from random_mask.models import build_resnet18, parameter_count, without_dead_taps
+from random_mask.models import build_resnet18, forward_flops, parameter_count, without_dead_taps
 from random_mask.seeds import generator, seed_of
 from random_mask.settings import Precision, Recipe
 from random_mask.stacked import stack, unstacked
@@ -48,7 +49,7 @@ def main(
     history = fit(
         network,
         data,
-        training,
+        {**parts, "retain": training},
         settings.recipe,
         rngs=[generator(settings.seed, "original", original, "order")],
         precision=computed["precision"],
@@ -58,9 +59,10 @@ def main(
     )
     state = {name: tensor.cpu().numpy() for name, tensor in unstacked(network, 0).items()}
     write_weights(weights, state, {"seed": str(settings.seed), "original": str(original)})
-    kept = {"model": np.array([original])} | summarise(network, data, parts, history)
-    write_npz(output, kept)
-    work = work_of(model, data.size, len(training), settings.recipe)
+    kept = {"model": np.array([original])} | summarise(network, data, parts, models=1)
+    write_npz(output, kept | {"history_loss": history.loss, "history_accuracy": history.accuracy})
+    passed, steps = work_of({"retain": len(training)}, settings.recipe)
+    work = Work(passed, steps, forward_flops(model, data.size), parameter_count(model))
     live = parameter_count(without_dead_taps(model, data.size))
     write_works(cost, [work], live_weights=live, classes=data.classes)
     return computed
