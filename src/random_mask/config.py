@@ -95,7 +95,7 @@ class Experiment(Section):
             if name not in self.methods:
                 raise ValueError(f"methods.{name}: missing; the paper compares {', '.join(STUDIED)}")
             perturb = self.methods[name].perturb
-            if spare != getattr(perturb, "spare", None) or isinstance(getattr(perturb, "ratio", None), list):
+            if spare != getattr(perturb, "spare", None) or getattr(perturb, "ratio_to", None) is not None:
                 raise ValueError(
                     f"methods.{name}.perturb: the paper takes this method for "
                     + (
@@ -211,12 +211,11 @@ def validate(content: Any, *, source: str = "config") -> Experiment:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    # Names of union members are part of pydantic's location, but not of the file.
-    tags = ("random_mask", "none", "[key]")
+    # Names of union members are part of pydantic's location, not of the file; a single recipe has no number.
     parts = [
         str(p)
         for at, p in enumerate(error["loc"])
-        if p not in tags or error["loc"][0] != "methods" or at == 1
+        if p not in ("[key]", 0) and (at == 0 or error["loc"][at - 1] != "perturb")
     ]
     key = ".".join(parts)
     match error["type"]:

@@ -10,12 +10,12 @@ torch.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
+from random_mask.names import last_blocks
 from random_mask.settings import (
     Dampen,
     FisherNoise,
@@ -33,7 +33,6 @@ __all__ = [
     "apply_masks",
     "batch_norm_parameters",
     "draw_masks",
-    "last_blocks",
     "maskable",
     "parameters",
     "perturbed",
@@ -111,31 +110,35 @@ def maskable(weights: Weights, spare: str, only: str = "all") -> list[str]:
 def draw_masks(
     weights: Weights,
     *,
-    ratio: float | Sequence[float],
+    ratio: float,
     spare: str,
     rng: np.random.Generator,
     only: str = "all",
     unit: str = "element",
+    ratio_to: float | None = None,
 ) -> dict[str, np.ndarray]:
     """Draw one mask for every maskable tensor.
 
     Args:
         weights: the tensors of a model by name; only names and shapes are used.
-        ratio: probability in [0, 1] that a weight is set to zero; of two, one between them is drawn first.
+        ratio: probability in [0, 1] that a weight is set to zero.
         spare: which tensors are spared, see `maskable`.
         rng: the source of randomness of this model.
         only: which of the others are masked, see `maskable`.
         unit: `element`, every weight for itself, or `tensor`, all weights of a tensor or none.
+        ratio_to: the probability is drawn first, between `ratio` and this.
 
     Returns:
         {name: bool array of the tensor's shape}, true where the weight is kept.
     """
-    chance = ratio if isinstance(ratio, float | int) else rng.uniform(*ratio)
+    chance = ratio if ratio_to is None else rng.uniform(ratio, ratio_to)
     masks = {}
     for name in maskable(weights, spare, only):
         shape = weights[name].shape
-        drawn = rng.random(shape if unit == "element" else (1,) * len(shape), dtype=np.float32)
-        masks[name] = np.broadcast_to(drawn >= chance, shape)
+        if unit == "element":
+            masks[name] = rng.random(shape, dtype=np.float32) >= chance
+        else:
+            masks[name] = np.full(shape, rng.random() >= chance)
     return masks
 
 
@@ -160,16 +163,6 @@ def apply_masks(
         instead = kind(0) if fill is None else fill[name]
         changed[name] = np.where(mask, weights[name] * kind(rescale), instead)
     return changed
-
-
-def last_blocks(weights: Weights, count: int) -> list[str]:
-    """Return the names of all tensors in the last `count` blocks of a ResNet, the linear layer being one."""
-    names: dict[str, None] = {}
-    for name in weights:
-        block = re.match(r"layer\d+\.\d+", name)
-        names[block[0] if block else name.partition(".")[0]] = None
-    last = list(names)[-count:]
-    return [name for name in weights if _within(name, last)]
 
 
 def _within(name: str, layers: list[str]) -> bool:

@@ -182,8 +182,10 @@ class RandomMask(Section):
 
     name: Literal["random_mask"]
     """The perturbation."""
-    ratio: Ratio | Annotated[list[Ratio], Field(min_length=2, max_length=2)]
-    """Probability that a weight is set to zero; of two, every model draws its own between them."""
+    ratio: Ratio
+    """Probability that a weight is set to zero."""
+    ratio_to: Ratio | None = None
+    """If given, every model draws its ratio between `ratio` and this."""
     spare: Literal["published", "described"]
     """What is not masked: `published`, parameters whose name contains `bn` (the shortcut batch norms are
     masked, as in the published code), or `described`, every parameter of a batch norm."""
@@ -301,13 +303,18 @@ Perturbation = Annotated[
 ]
 
 
+def _or_one(schema: dict[str, Any]) -> None:
+    """Let the schema of a list admit one item without the list."""
+    schema["anyOf"] = [schema["items"], {"type": schema.pop("type"), "items": schema.pop("items")}]
+
+
 class Step(Section):
     """One step of unlearning: perturb the weights, then fine-tune them."""
 
     perturb: Perturbation = NoPerturbation(name="none")
     """What is done to the weights first."""
-    finetune: list[Recipe]
-    """How the perturbed weights are repaired: one recipe after the other."""
+    finetune: Annotated[list[Recipe], Field(json_schema_extra=_or_one)]
+    """How the perturbed weights are repaired: a recipe, or a list of them, one after the other."""
     cycles: Annotated[int, Field(ge=1)] = 1
     """How often the step is taken, each time from where the last one ended."""
     models: Literal["all", "even", "odd"] = "all"

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from random_mask.names import last_blocks
 from random_mask.objectives import OBJECTIVES, Batch, cross_entropy
-from random_mask.perturb import last_blocks
 from random_mask.settings import Recipe
 
 __all__ = ["History", "Images", "Tables", "evaluate", "fit", "gradients", "summarise", "work_of"]

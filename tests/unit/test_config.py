@@ -167,4 +167,4 @@ def test_the_sweep_adds_a_fleet_for_every_ratio(content):
 def test_every_method_has_the_same_budget(content):
     for path in CONFIGS:
         experiment = load(path)
-        assert len({m.finetune.epochs for m in experiment.all_methods().values()}) == 1, path
+        assert len({m.finetune[0].epochs for m in experiment.all_methods().values()}) == 1, path

@@ -100,18 +100,21 @@ def test_a_missing_file_is_named(tmp_path, read):
 def test_masks_take_one_bit_a_weight(tmp_path):
     weights = {"conv1.weight": np.ones((64, 3, 7, 7), np.float32), "fc.bias": np.ones(10, np.float32)}
     masks = {
-        model: draw_masks(weights, ratio=0.3, spare="described", rng=np.random.default_rng(model))
+        (model, step): draw_masks(
+            weights, ratio=0.3, spare="described", rng=np.random.default_rng(model + step)
+        )
         for model in (4, 5)
+        for step in (0, 1)
     }
     path = tmp_path / "masks.safetensors"
     write_masks(path, masks, {"seed": "1"})
-    for model in masks:
-        read = read_masks(path, model)
-        assert read.keys() == masks[model].keys()
-        assert all(np.array_equal(read[name], mask) for name, mask in masks[model].items())
-    with pytest.raises(InputError, match=r"has no masks of model 40"):
+    for (model, step), drawn in masks.items():
+        read = read_masks(path, model, step)
+        assert read.keys() == drawn.keys()
+        assert all(np.array_equal(read[name], mask) for name, mask in drawn.items())
+    with pytest.raises(InputError, match=r"has no masks of model 40, step 0"):
         read_masks(path, 40)
-    assert path.stat().st_size < 2 * (64 * 3 * 49 + 10) / 8 + 1000
+    assert path.stat().st_size < 4 * (64 * 3 * 49 + 10) / 8 + 1000
 
 
 def test_shards_are_put_together_in_order(tmp_path):

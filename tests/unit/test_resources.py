@@ -23,7 +23,7 @@ def changed(**changes) -> Needs:
         *sections, key = name.split("__")
         section = content
         for each in sections:
-            section = section[each]
+            section = section[int(each) if each.isdigit() else each]
         section[key] = value
     return Needs(validate(content))
 
@@ -55,7 +55,7 @@ def test_more_epochs_ask_for_more_time_of_those_who_train_them():
     assert minutes("retrain", **more) > 5 * minutes("retrain")
     assert minutes("train_original", **more) > 5 * minutes("train_original")
     assert minutes("finetune", **more) == minutes("finetune")
-    assert minutes("finetune", methods__random_mask__finetune__epochs=20) > 3 * minutes("finetune")
+    assert minutes("finetune", methods__random_mask__finetune__0__epochs=20) > 3 * minutes("finetune")
 
 
 @pytest.mark.parametrize("rule", ["evaluate", "compare", "scores_by_n"])

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from random_mask.fitting import Fleet, fit_fleet
 from random_mask.models import build_resnet18, without_dead_taps
 from random_mask.objectives import cross_entropy
-from random_mask.seeds import generator
-from random_mask.settings import Recipe
+from random_mask.settings import Recipe, Step
 from random_mask.stacked import stack, unstacked
-from random_mask.training import Images, evaluate, fit, fit_fleet, learning_rates
+from random_mask.training import Images, evaluate, fit, gradients, learning_rates, work_of
 
 RECIPE = Recipe(epochs=2, batch=16, optimizer="adam", learning_rate=1e-3, weight_decay=5e-4)
 
@@ -40,16 +40,13 @@ PARTS = {
 }
 
 
+def start(index: int) -> dict[str, np.ndarray]:
+    return {name: w.numpy() for name, w in build_resnet18(4, seed=100 + index).state_dict().items()}
+
+
 def train(images, models, recipe=RECIPE, **options):
-    return fit_fleet(
-        {i: lambda i=i: build_resnet18(images.classes, seed=100 + i) for i in models},
-        images,
-        PARTS,
-        recipe,
-        train_on=PARTS["retain"],
-        order=lambda index: generator(1, "fleet", index, "order"),
-        **options,
-    )[0]
+    fleet = Fleet(role="fleet", seed=1, start=start, steps=[Step(finetune=[recipe])])
+    return fit_fleet(fleet, list(models), images, PARTS, **options)[0]
 
 
 def test_a_model_is_the_same_in_shards_of_one_and_of_four(images):
@@ -86,7 +83,7 @@ def test_leaving_out_dead_taps_does_not_change_training(images, optimizer, batch
     # In double precision, so that rounding is not amplified by the steps.
     full, live = (stack([model.double()]) for model in (full, live))
     for network in (full, live):
-        fit(network, DoubleImages(images), PARTS["retain"], recipe, rngs=[np.random.default_rng(0)])
+        fit(network, DoubleImages(images), PARTS, recipe, rngs=[np.random.default_rng(0)])
     logits = [evaluate(network, DoubleImages(images), PARTS["test"]) for network in (full, live)]
     np.testing.assert_allclose(*logits, rtol=1e-6, atol=1e-6)
     for mine, theirs in zip(live.buffers(), full.buffers(), strict=True):
@@ -96,8 +93,8 @@ def test_leaving_out_dead_taps_does_not_change_training(images, optimizer, batch
 @pytest.mark.parametrize(
     ("precision", "taps", "optimizer"),
     [
-        *(("double", "live", "adam"), ("double", "all", "sgd")),
-        *(("single", "live", "sgd"), ("single", "live", "adam"), ("single", "all", "adam")),
+        *(("double", "live", "adam"), ("double", "live", "sgd")),
+        *(("single", "all", "sgd"), ("single", "live", "adam")),
     ],
 )
 def test_a_stack_trains_as_its_networks_alone(images, precision, taps, optimizer):
@@ -117,11 +114,11 @@ def test_a_stack_trains_as_its_networks_alone(images, precision, taps, optimizer
     tolerance = 1e-8 if precise else 1e-4
     together = stack(networks)
     rngs = [np.random.default_rng(seed) for seed in range(4)]
-    history = fit(together, images, PARTS["retain"], recipe, rngs=rngs)
+    history = fit(together, images, PARTS, recipe, rngs=rngs)
     logits = evaluate(together, images, PARTS["test"], models=4)
     for model, network in enumerate(networks):
         alone = stack([network])
-        expected = fit(alone, images, PARTS["retain"], recipe, rngs=[np.random.default_rng(model)])
+        expected = fit(alone, images, PARTS, recipe, rngs=[np.random.default_rng(model)])
         np.testing.assert_allclose(logits[model], evaluate(alone, images, PARTS["test"])[0], atol=tolerance)
         np.testing.assert_allclose(history.loss[model], expected.loss[0], atol=tolerance)
         for name, tensor in unstacked(together, model).items():
@@ -176,7 +173,7 @@ def test_adam_is_the_textbooks(images):
 
     start = weight.detach().clone()
     two = Images(images.pixels, images.labels % 2, images.mean, images.std)
-    fit(Line(), two, np.arange(60), recipe, rngs=[np.random.default_rng(0)])
+    fit(Line(), two, {"retain": np.arange(60)}, recipe, rngs=[np.random.default_rng(0)])
     x = two.inputs(torch.arange(60)[None]).mean(dim=(1, 2, 3)).double()
     w, m, v = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     for step, rate in enumerate(learning_rates(recipe, 3), 1):
@@ -194,6 +191,38 @@ def test_the_schedule_is_half_a_cosine():
     assert rates[50] == pytest.approx(0.6)
     assert rates[99] == pytest.approx(0.2, abs=1e-3)
     assert rates == sorted(rates, reverse=True)
+
+
+def test_other_schedules():
+    recipe = RECIPE.model_copy(
+        update={"learning_rate": 1.0, "schedule": "linear", "epochs": 5, "warm_up": 1, "optimizer": "sgd"}
+    )
+    rates = list(learning_rates(recipe, 50))
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
+    np.testing.assert_allclose(rates[10:], 1 - np.arange(40) / 40)
+    constant = RECIPE.model_copy(update={"schedule": "constant", "learning_rate": 0.1})
+    assert set(learning_rates(constant, 7)) == {0.1}
+
+
+def test_gradients_are_those_of_the_mean_loss(images):
+    network = build_resnet18(4, seed=0).eval()
+    found = gradients(stack([network]), images, PARTS["retain"])
+    inputs = images.inputs(torch.from_numpy(PARTS["retain"])[None])
+    torch.nn.functional.cross_entropy(network(inputs), images.labels[PARTS["retain"]]).backward()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(found[name][0], parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_the_work_is_that_of_the_steps_taken():
+    parts = {"retain": 100, "forget": 10, "validation": 20}
+    recipe = Recipe(epochs=3, batch=32, optimizer="sgd", learning_rate=0.1)
+    assert work_of(parts, recipe) == (300, 12)
+    both = Recipe(
+        epochs=3, batch=32, optimizer="sgd", learning_rate=0.1, objective="neg_grad_plus", images="both"
+    )
+    assert work_of(parts, both) == (300 + 12 * 10, 12)
+    salient = recipe.model_copy(update={"salient": 0.5, "images": "validation"})
+    assert work_of(parts, salient) == (60 + 10, 3)
 
 
 def test_images_are_normalised_and_kept_as_bytes(images):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from random_mask.fitting import Fleet
 from random_mask.settings import Precision, Step
 from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
-from random_mask.unlearning import Fleet
+from random_mask.unlearning import perturb
 from random_mask.weights import read_masks, read_weights
 
 
@@ -42,6 +43,7 @@ def main(
         seed=settings.seed,
         start=lambda index: original,
         steps=settings.steps,
+        perturb=perturb,
         masks=lambda index, step: read_masks(masks[0], index, step),
         original=original,
     )

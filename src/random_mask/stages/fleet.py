@@ -10,11 +10,11 @@ import torch
 from random_mask.data.splits import read_split
 from random_mask.devices import choose, models_at_once, precision_of
 from random_mask.files import read_npz, read_text, write_npz
+from random_mask.fitting import Fleet, fit_fleet
 from random_mask.fleets import write_works
 from random_mask.settings import Precision
 from random_mask.stages.command import progress
 from random_mask.training import Images
-from random_mask.unlearning import Fleet, fit_fleet
 
 # Float sums depend on the number of threads, so it is fixed here; jobs run beside each other instead.
 torch.set_num_threads(1)

@@ -32,6 +32,7 @@ def main(
                 drawn[index, step] = draw_masks(
                     original,
                     ratio=section.ratio,
+                    ratio_to=section.ratio_to,
                     spare=section.spare,
                     only=section.only,
                     unit=section.unit,

@@ -1,0 +1,331 @@
+"""What defines each method: a few steps on a few small images, looked at from outside."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy import stats
+
+from random_mask.config import Method
+from random_mask.fitting import Fleet, fit_fleet, flattened
+from random_mask.models import build_resnet18
+from random_mask.names import last_blocks
+from random_mask.perturb import draw_masks, parameters
+from random_mask.settings import RandomMask
+from random_mask.training import Images
+from random_mask.unlearning import perturb
+
+PARTS = {
+    "retain": np.arange(24),
+    "forget": np.arange(24, 32),
+    "validation": np.arange(32, 40),
+    "test": np.arange(40, 48),
+}
+REPAIR = "{epochs: 1, batch: 12, optimizer: sgd, learning_rate: 1.0e-2, weight_decay: 1.0e-2"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    rng = np.random.default_rng(0)
+    labels = np.arange(48) % 4
+    pixels = rng.integers(0, 60, size=(48, 3, 32, 32)) + 60 * labels[:, None, None, None] // 2
+    arrays = {"pixels": pixels.astype(np.uint8), "labels": labels.astype(np.int64)}
+    statistics = {"mean": np.full(3, 100, np.float32), "std": np.full(3, 50, np.float32)}
+    return Images.from_arrays(arrays | statistics)
+
+
+@pytest.fixture(scope="module")
+def original() -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in build_resnet18(4, seed=0).state_dict().items()}
+
+
+def method(text: str) -> Method:
+    return Method.model_validate(yaml.safe_load(text))
+
+
+def fleet_of(chosen: Method, original) -> Fleet:
+    steps = flattened(chosen.steps())
+
+    def masks(model: int, step: int):
+        section = steps[step].perturb
+        rng = np.random.default_rng([model, step])
+        return draw_masks(
+            original, ratio=section.ratio, spare=section.spare, only=section.only, unit=section.unit, rng=rng
+        )
+
+    return Fleet(
+        role="m/original-0",
+        seed=1,
+        start=lambda index: original,
+        steps=chosen.steps(),
+        perturb=perturb,
+        masks=masks,
+        original=original,
+    )
+
+
+def unlearn(text: str, images, original, models=(0,), **options):
+    """Run a method on some models; return the arrays of the shard, and their final weights."""
+    fleet = fleet_of(method(text), original)
+    weights = {}
+    arrays, works = fit_fleet(fleet, list(models), images, PARTS, keep=weights.__setitem__, **options)
+    return arrays, works, weights
+
+
+def perturbed(section: str, images, original, index=0) -> dict[str, np.ndarray]:
+    """Return the weights after the perturbation alone."""
+    return unlearn(f"{{perturb: {section}, finetune: []}}", images, original, [index])[2][index]
+
+
+def changed(weights, original) -> set[str]:
+    return {name for name in parameters(original) if not np.array_equal(weights[name], original[name])}
+
+
+def test_without_a_perturbation_and_without_repair_nothing_changes(images, original):
+    assert changed(perturbed("{name: none}", images, original), original) == set()
+
+
+def test_the_original_and_the_data_are_left_alone(images, original):
+    before = {name: array.copy() for name, array in original.items()}
+    pixels = images.pixels.clone()
+    for section in ("{name: transpose}", "{name: noise, sigma: 0.6}", "{name: negate, layers: [conv1]}"):
+        unlearn(f"{{perturb: {section}, finetune: {REPAIR}}}}}", images, original)
+    assert all(np.array_equal(original[name], array) for name, array in before.items())
+    assert torch.equal(images.pixels, pixels)
+
+
+def test_held_masks_stay_exactly_zero_through_momentum_and_decay(images, original):
+    for held in (True, False):
+        text = f"{{perturb: {{name: random_mask, ratio: 0.3, spare: described, held: {held}}}, "
+        _, _, weights = unlearn(text + f"finetune: {REPAIR}}}}}", images, original)
+        masks = fleet_of(method(text + "finetune: []}"), original).masks(0, 0)
+        regrown = sum(np.count_nonzero(weights[0][name][~mask]) for name, mask in masks.items())
+        assert (regrown == 0) == held
+
+
+def test_masks_can_be_filled_and_rescaled(images, original):
+    base = "{name: random_mask, ratio: 0.3, spare: described, only: convolutions"
+    name = "layer1.0.conv1.weight"
+    mask = fleet_of(method(f"{{perturb: {base}}}, finetune: []}}"), original).masks(0, 0)[name]
+    zero = perturbed(base + "}", images, original)[name]
+    assert np.array_equal(zero, np.where(mask, original[name], 0))
+    filled = perturbed(base + ", fill: initial}", images, original)[name]
+    assert np.array_equal(filled[mask], original[name][mask])
+    assert filled[~mask].std() == pytest.approx(original[name].std(), rel=0.05)  # as before training
+    rescaled = perturbed(base + ", rescale: true}", images, original)[name]
+    np.testing.assert_allclose(rescaled[mask], original[name][mask] / 0.7, rtol=0.01)
+    assert not rescaled[~mask].any()
+
+
+@pytest.mark.parametrize(
+    ("only", "touched"),
+    [
+        ("convolutions", lambda name, w: w.ndim == 4),
+        ("linear", lambda name, w: name.startswith("fc.")),
+        ("inner", lambda name, w: w.ndim == 4 and name != "conv1.weight" and "downsample" not in name),
+    ],
+)
+def test_a_mask_of_some_tensors(images, original, only, touched):
+    section = RandomMask(name="random_mask", ratio=0.5, spare="described", only=only)
+    text = f"{{name: random_mask, ratio: {section.ratio}, spare: described, only: {only}}}"
+    found = changed(perturbed(text, images, original), original)
+    assert found == {name for name in parameters(original) if touched(name, original[name])}
+
+
+def test_a_mask_of_whole_tensors(images, original):
+    text = "{name: random_mask, ratio: 0.5, spare: described, unit: tensor, only: convolutions}"
+    weights = perturbed(text, images, original)
+    zeroed = {name for name in changed(weights, original) if not weights[name].any()}
+    assert 0 < len(zeroed) < 20
+    assert zeroed == changed(weights, original)
+
+
+def test_noise_has_its_deviation(images, original):
+    weights = perturbed("{name: noise, sigma: 0.6}", images, original)
+    found = changed(weights, original)
+    assert found == {name for name in parameters(original) if original[name].ndim == 4}
+    difference = (weights["layer3.0.conv2.weight"] - original["layer3.0.conv2.weight"]).ravel()
+    assert stats.kstest(difference / 0.6, "norm").pvalue > 1e-3
+    some = perturbed("{name: noise, sigma: 0.04, share: 0.7, tensors: 9, only: all}", images, original)
+    assert len(changed(some, original)) == 9
+    name = max(changed(some, original), key=lambda n: original[n].size)
+    assert (some[name] != original[name]).mean() == pytest.approx(0.7, abs=0.02)
+
+
+def test_reinitialising_layers_leaves_the_bytes_of_the_others(images, original):
+    weights = perturbed("{name: reinitialise, layers: [conv1, fc]}", images, original)
+    assert changed(weights, original) == {"conv1.weight", "fc.weight", "fc.bias"}
+    random = [
+        perturbed("{name: reinitialise, random: 6, spare_shortcuts: true}", images, original, index)
+        for index in (0, 1)
+    ]
+    sets = [changed(weights, original) for weights in random]
+    assert all(len(found) == 6 and not any("downsample" in name for name in found) for found in sets)
+    assert sets[0] != sets[1]
+    last = perturbed("{name: reinitialise, last: 2}", images, original)
+    kernels = {name for name in last_blocks(original, 2) if original[name].ndim > 1}
+    assert kernels <= changed(last, original) <= set(last_blocks(original, 2))
+
+
+def test_pruning_takes_the_smallest(images, original):
+    weights = perturbed("{name: prune_smallest, share: 0.99}", images, original)
+    names = [name for name in parameters(original) if original[name].ndim > 1]
+    sizes = np.concatenate([np.abs(original[name]).ravel() for name in names])
+    same = np.concatenate([(weights[name] == original[name]).ravel() for name in names])
+    assert same.mean() == pytest.approx(0.01, abs=1e-4)
+    assert sizes[same].min() >= sizes[~same].max()
+    bound = 1 / np.sqrt(np.prod(original["layer2.0.conv1.weight"].shape[1:]))
+    redrawn = weights["layer2.0.conv1.weight"][
+        weights["layer2.0.conv1.weight"] != original["layer2.0.conv1.weight"]
+    ]
+    assert np.abs(redrawn).max() == pytest.approx(bound, rel=0.01)
+
+
+def test_the_smallest_gradients_are_found_among_live_weights(images, original):
+    weights = perturbed("{name: smallest_gradient, share: 0.3}", images, original)
+    dead = np.ones((3, 3), bool)
+    dead[1, 1] = False  # on maps of one pixel the centre alone is live
+    kernel = "layer4.1.conv1.weight"
+    assert np.array_equal(weights[kernel][:, :, dead], original[kernel][:, :, dead])
+    assert changed(weights, original) <= {name for name in original if original[name].ndim == 4}
+    assert kernel in changed(weights, original)
+
+
+def test_transposing_twice_is_the_identity(images, original):
+    once = perturbed("{name: transpose}", images, original)
+    assert changed(once, original)
+    twice = perturbed("{name: transpose}", images, once)
+    assert changed(twice, original) == set()
+
+
+def test_negating_a_layer(images, original):
+    weights = perturbed("{name: negate, layers: [layer1.0]}", images, original)
+    assert all(name.startswith("layer1.0.") for name in changed(weights, original))
+    assert np.array_equal(weights["layer1.0.conv2.weight"], -original["layer1.0.conv2.weight"])
+
+
+def test_dampening_shrinks_and_fisher_noise_spares_what_matters(images, original):
+    damped = perturbed("{name: dampen, alpha: 1.5, strength: 1.0}", images, original)
+    for name in changed(damped, original):
+        assert (np.abs(damped[name]) <= np.abs(original[name])).all()
+    assert changed(damped, original)
+    noisy = perturbed("{name: fisher_noise, alpha: 1.0e-12}", images, original)
+    dead = np.abs(noisy["layer4.1.conv1.weight"] - original["layer4.1.conv1.weight"])[:, :, 0, 0].std()
+    live = np.abs(noisy["fc.weight"] - original["fc.weight"]).std()
+    assert live < dead
+
+
+def test_an_unknown_layer_is_an_error(images, original):
+    with pytest.raises(ValueError, match="the network has no layer conv9"):
+        perturbed("{name: reinitialise, layers: [conv9]}", images, original)
+
+
+def test_salun_moves_only_its_half(images, original):
+    text = f"{{finetune: {REPAIR}, salient: 0.5, objective: relabel, images: both, labels: random}}}}"
+    _, _, weights = unlearn(text, images, original)
+    moved = np.concatenate([(weights[0][name] != original[name]).ravel() for name in parameters(original)])
+    live = 3_996_258  # weights with a gradient on 32x32 images, of four classes, at most
+    assert 0.3 * live < moved.sum() < 0.6 * live
+
+
+def test_the_last_blocks_alone_are_trained(images, original):
+    _, _, weights = unlearn(f"{{finetune: {REPAIR}, last: 2}}}}", images, original)
+    assert changed(weights[0], original) <= set(last_blocks(original, 2))
+    assert "fc.weight" in changed(weights[0], original)
+    assert "layer4.1.conv2.weight" in changed(weights[0], original)
+
+
+def test_neg_grad_raises_the_forget_loss_on_the_first_step(images, original):
+    recipe = "{epochs: 2, batch: 8, optimizer: sgd, learning_rate: 1.0e-3, schedule: constant"
+    arrays, _, _ = unlearn(f"{{finetune: {recipe}, objective: ascent, images: forget}}}}", images, original)
+    before, after = -arrays["history_loss"][0]  # one step an epoch
+    assert after > before
+    arrays, _, _ = unlearn(f"{{finetune: {recipe}, images: forget}}}}", images, original)
+    assert arrays["history_loss"][0, 1] < arrays["history_loss"][0, 0]
+
+
+def test_scrub_moves_the_student_and_never_the_teacher(images, original):
+    text = f"""
+finetune:
+  - {REPAIR}, objective: repel, images: forget, temperature: 2.0}}
+  - {REPAIR}, objective: distil, balance: 0.33, temperature: 2.0}}
+cycles: 2
+"""
+    before = {name: array.copy() for name, array in original.items()}
+    arrays, works, weights = unlearn(text, images, original)
+    assert changed(weights[0], original)
+    assert all(np.array_equal(original[name], array) for name, array in before.items())
+    assert works[0].images == 2 * (8 + 24)
+    assert works[0].steps == 2 * (1 + 2)
+    assert arrays["history_loss"].shape == (1, 4)
+
+
+def test_gradients_of_kept_kernels_are_slowed(images, original):
+    repair = REPAIR.replace("weight_decay: 1.0e-2", "weight_decay: 0.0, kept_gradient: 0.0}")
+    text = f"{{perturb: {{name: random_mask, ratio: 0.5, spare: described}}, finetune: {repair}}}"
+    _, _, weights = unlearn(text, images, original)
+    mask = fleet_of(method(text), original).masks(0, 0)["layer1.0.conv1.weight"]
+    kept = weights[0]["layer1.0.conv1.weight"] == original["layer1.0.conv1.weight"]
+    assert kept[mask].all()
+    assert not kept[~mask].any()
+
+
+def test_a_fleet_of_two_kinds(images, original):
+    text = f"""
+perturb: {{name: transpose}}
+finetune: []
+models: even
+then:
+  - {{perturb: {{name: negate, layers: [fc]}}, finetune: {REPAIR}}}, models: odd}}
+"""
+    arrays, works, weights = unlearn(text, images, original, [0, 1])
+    assert changed(weights[0], original)
+    assert "fc.weight" not in changed(weights[0], original)
+    assert "fc.weight" in changed(weights[1], original)
+    assert np.isnan(arrays["history_loss"][0]).all()
+    assert not np.isnan(arrays["history_loss"][1]).any()
+    assert works[0].images == 0 < works[1].images
+
+
+SEVERAL = f"""
+perturb: {{name: noise, sigma: 0.01}}
+finetune: {REPAIR}, noise: 0.01, objective: match_logits}}
+cycles: 2
+then:
+  - perturb: {{name: reinitialise, random: 2}}
+    finetune:
+      - {REPAIR}, objective: relabel, images: both, labels: second, class_weights: true, l1: 1.0e-6}}
+      - {REPAIR}, objective: bad_teacher, images: both, order: fleet}}
+"""
+
+
+def test_a_model_is_the_same_in_any_shard(images, original):
+    together = unlearn(SEVERAL, images, original, [0, 1])[0]
+    alone = unlearn(SEVERAL, images, original, [1])[0]
+    for name, array in alone.items():
+        assert np.array_equal(array[0], together[name][1]), name
+    assert not np.array_equal(together["logits_test"][0], together["logits_test"][1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{{perturb: {{name: noise, sigma: 0.01}}, finetune: {REPAIR}}}, cycles: 2}}",
+        f"{{finetune: {REPAIR}, salient: 0.5, objective: relabel, images: both, labels: random}}}}",
+        f"{{perturb: {{name: random_mask, ratio: 0.3, spare: described, held: true}}, finetune: {REPAIR}}}}}",
+        f"{{perturb: {{name: smallest_gradient, share: 0.3}}, finetune: {REPAIR}, kept_gradient: 0.1}}}}",
+        f"{{finetune: {REPAIR}, objective: neg_grad_plus, images: both, balance: 0.95, noise: 0.01}}}}",
+        f"{{finetune: {REPAIR}, objective: contrast, images: both, temperature: 1.15, last: 3}}}}",
+    ],
+)
+def test_side_by_side_as_alone(images, original, text):
+    text = text.replace("learning_rate: 1.0e-2", "learning_rate: 1.0e-5")
+    alone = unlearn(text, images, original, [0, 1])[0]
+    together = unlearn(text, images, original, [0, 1], at_once=2)[0]
+    for name, array in alone.items():
+        np.testing.assert_allclose(together[name], array, atol=2e-3, err_msg=name)
