@@ -1,4 +1,4 @@
-"""The command `random-mask`: the project's measures for logits from anywhere, and the agreement of two runs.
+"""The command `random-mask`: measures for logits from anywhere, the agreement of two runs, and their cost.
 
 A subcommand is one function that takes the parsed arguments, prints its result, returns the exit code, and
 raises `InputError` with one line for the user; `_parser` lists them.
@@ -21,6 +21,7 @@ import numpy as np
 from random_mask import provenance
 from random_mask.errors import InputError
 from random_mask.files import replacing
+from random_mask.machine import machine
 from random_mask.metrics import competition, intervals
 
 FILE_LAYOUT = """\
@@ -101,6 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("folder", type=Path, help="folder of results, such as results/digits")
     command.set_defaults(run=_check)
+    command = commands.add_parser(
+        "estimate",
+        help="what an experiment will cost: core hours, wall time, disk and memory",
+        description="Print what an experiment costs if nothing of it is there yet: from its configuration "
+        "and a calibration of this machine on all cores, which takes about half a minute.",
+    )
+    command.add_argument(
+        "--configfile", type=Path, required=True, metavar="FILE", help="such as config/digits.yaml"
+    )
+    command.add_argument(
+        "--cores", type=_integer(1), metavar="N", help="that will run it (default: those of this machine)"
+    )
+    command.add_argument("--seconds", type=float, default=6, help="how long training is measured (default 6)")
+    command.set_defaults(run=_estimate)
     return parser
 
 
@@ -294,6 +309,42 @@ def _check(options: argparse.Namespace) -> int:
         print(problem)
     print(f"{artifacts} files checked; {len(problems)} problem{'' if len(problems) == 1 else 's'}")
     return NOT_AS_RECORDED if problems else 0
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    # What these import takes a second that the other commands need not wait for.
+    from random_mask.config import load
+    from random_mask.cost import Work, seconds
+    from random_mask.estimate import calibrate, predict
+
+    experiment = load(options.configfile)
+    here = machine()
+    cores = options.cores or here["cores"]
+    pace = calibrate(experiment, seconds=options.seconds)
+    found = predict(experiment, pace, cores)
+    batch = experiment.training.batch
+    step = seconds(Work(batch, 1, pace.flops, pace.weights), pace.live[batch])
+    print(f"{experiment.experiment}: {sum(found.jobs.values())} jobs, which train {found.models} models")
+    print(
+        f"a core of this machine ({here['processor']}) trains on {batch / step:.0f} images a second "
+        f"while all {here['cores']} do\n"
+    )
+    rows = [("core hours", f"{found.core_seconds / 3600:.3g}", "")]
+    for kind, spent in found.by_kind().items():
+        rows.append((f"  {kind}", f"{spent / 3600:.3g}", f"{spent / found.core_seconds:.0%}"))
+    if pace.gpu:
+        rows.append(("GPU hours", f"{found.gpu_seconds / 3600:.3g}", f"on {pace.gpu.count}"))
+    rows.append(("wall time", _duration(found.wall), f"on {cores} core{'s' * (cores > 1)}"))
+    rows.append(("memory", f"{found.memory / 1e9:.1f} GB", "of all jobs at a time"))
+    rows.append(("disk", f"{found.disk / 1e9:.2g} GB", "at most"))
+    _print_columns(rows)
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _folder_like(a: Path, b: Path) -> Path:
