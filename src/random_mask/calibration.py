@@ -96,12 +96,12 @@ def _measure_torch(request: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     from random_mask.devices import precision_of
+    from random_mask.fitting import Fleet, fit_fleet
     from random_mask.models import build_resnet18, forward_flops, parameter_count, without_dead_taps
     from random_mask.settings import Recipe, Step
     from random_mask.stacked import stack
     from random_mask.stages import retrain  # noqa: F401 - all that such a job imports
     from random_mask.training import Images, evaluate
-    from random_mask.unlearning import Fleet, fit_fleet
 
     torch.set_num_threads(1)
     recipe = Recipe.model_validate(request["recipe"])
