@@ -119,9 +119,9 @@ class Experiment(Section):
         return self
 
     def _check_last_batches(self) -> None:
-        retain = self.data.train - self.data.forget.size
+        retain = self.data.train - self.data.forgotten
         uses = [("training.batch", self.data.train, self.training), ("training.batch", retain, self.training)]
-        sizes = {"retain": retain, "both": retain, "forget": self.data.forget.size}
+        sizes = {"retain": retain, "both": retain, "forget": self.data.forgotten}
         sizes["validation"] = self.data.validation
         for name, method in self.methods.items():
             recipes = [recipe for step in method.steps() for recipe in step.finetune]
@@ -215,7 +215,7 @@ def _explain(error: dict[str, Any]) -> str:
     parts = [
         str(p)
         for at, p in enumerate(error["loc"])
-        if p not in ("[key]", 0) and (at == 0 or error["loc"][at - 1] != "perturb")
+        if p not in ("[key]", 0) and (at == 0 or error["loc"][at - 1] not in ("perturb", "forget"))
     ]
     key = ".".join(parts)
     match error["type"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,23 @@ class Plan:
             for number in range(self.experiment.originals)
             for path in self.fleet(self.role(name, number), "csv")
         ]
+
+    @property
+    def data_files(self) -> list[str]:
+        """The files that the data set is read from, as far as the configuration names files."""
+        data = self.experiment.data
+        named = (data.path, data.groups, getattr(data.forget, "file", None))
+        return [name for name in named if name is not None and not Path(name).is_dir()]
+
+    @property
+    def data_folder(self) -> str:
+        """What tells a folder of images from another: the hash of its files' names and sizes."""
+        folder = Path(self.experiment.data.path or "/nowhere")
+        if not folder.is_dir():
+            return ""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        names = "".join(f"{path.relative_to(folder)}\t{path.stat().st_size}\n" for path in files)
+        return hashlib.sha256(names.encode()).hexdigest()
 
     def masks(self, method: str, original: str, first: str, last: str) -> list[str]:
         """Return the file of the masks of some models, or nothing for a method that draws none."""

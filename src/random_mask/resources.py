@@ -68,8 +68,8 @@ class Needs:
 
     def _seconds(self, rule: str, wildcards: Wildcards) -> float:
         data = self.experiment.data
-        retain = data.train - data.forget.size
-        resampled = self.experiment.replicates * data.forget.size * SECONDS_A_REPLICATE
+        retain = data.train - data.forgotten
+        resampled = self.experiment.replicates * (data.forgotten or data.train // 10) * SECONDS_A_REPLICATE
         match rule:
             case "train_original":
                 return 2 * self._training_seconds(self.experiment.training, data.train)

@@ -10,9 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
+    "ClassForget",
     "Dampen",
     "Data",
     "FisherNoise",
+    "GroupForget",
+    "ListForget",
+    "MislabelledForget",
     "Negate",
     "NoPerturbation",
     "Noise",
@@ -56,34 +60,102 @@ class RandomForget(Section):
     """Number of training images to forget; the remaining ones are the retain set."""
 
 
+class ClassForget(Section):
+    """A forget set drawn from the training images of some classes."""
+
+    kind: Literal["class"]
+    """How the forget set is chosen."""
+    classes: Annotated[list[str], Field(min_length=1)]
+    """Names of the classes; of a data set without names, their numbers."""
+    size: Annotated[int, Field(ge=1)] | None = None
+    """Number of images to forget, or all of these classes."""
+
+
+class GroupForget(Section):
+    """A forget set of all training images of some groups, such as persons."""
+
+    kind: Literal["group"]
+    """How the forget set is chosen."""
+    groups: list[str] = Field(default_factory=list)
+    """Names of the groups, as the table of groups has them."""
+    random: Annotated[int, Field(ge=1)] | None = None
+    """So many groups, drawn at random, in addition."""
+
+
+class ListForget(Section):
+    """A forget set that is given: one image a line, by its number or its file."""
+
+    kind: Literal["list"]
+    """How the forget set is chosen."""
+    file: str
+    """The list, relative to the root of the repository. Images that are not trained on are errors."""
+
+
+class MislabelledForget(Section):
+    """A forget set of training images that are given a wrong label, by which the original is trained."""
+
+    kind: Literal["mislabelled"]
+    """How the forget set is chosen."""
+    size: Annotated[int, Field(ge=1)]
+    """Number of training images that are mislabelled and to be forgotten."""
+
+
+Forget = RandomForget | ClassForget | GroupForget | ListForget | MislabelledForget
+
+
 class Data(Section):
     """The data set and how it is split. The splits are disjoint and drawn from the seed."""
 
-    name: Literal["digits"]
-    """The data set: `digits`, the 1,797 handwritten digits of scikit-learn, resized to 32x32 RGB."""
+    name: Literal["digits", "image_folder"]
+    """The data set: `digits`, the 1,797 handwritten digits of scikit-learn, resized to 32x32 RGB; or
+    `image_folder`, your own: `path` holds `train/<class>/*` and `test/<class>/*`."""
+    title: str | None = None
+    """What the paper calls the data set; its name unless given."""
+    path: str | None = None
+    """For `image_folder`: a folder, or a tar archive of one, relative to the root of the repository."""
+    groups: str | None = None
+    """For `image_folder`: a CSV table with the columns `file` (such as `train/cat/1.jpg`) and `group`."""
+    image_size: Annotated[int, Field(ge=32, le=256)] = 32
+    """Height and width to which images of `image_folder` are resized, in pixels."""
     train: Annotated[int, Field(ge=2)]
     """Number of training images, the forget set included."""
     validation: Annotated[int, Field(ge=1)]
     """Number of validation images. No model is trained on them."""
     test: Annotated[int, Field(ge=1)]
     """Number of test images."""
-    forget: RandomForget
+    forget: Annotated[Forget, Field(discriminator="kind")]
     """Which training images are to be forgotten."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _kind(cls, content: Any) -> Any:
+        if isinstance(content, dict) and isinstance(content.get("forget"), dict):
+            return content | {"forget": {"kind": "random"} | content["forget"]}
+        return content
+
     @model_validator(mode="after")
-    def _sizes(self) -> Data:
-        if self.forget.size >= self.train:
+    def _consistent(self) -> Data:
+        if self.forgotten >= self.train:
             raise ValueError(
-                f"forget.size: {self.forget.size} images to forget, but train has {self.train}; "
+                f"forget.size: {self.forgotten} images to forget, but train has {self.train}; "
                 "at least two must remain to be retained"
             )
+        if (self.path is None) != (self.name != "image_folder"):
+            raise ValueError("path: where the images are; `image_folder` needs it, and it alone")
+        if self.forget.kind == "group" and self.groups is None:
+            raise ValueError("groups: needed to forget by group: a CSV table of file and group")
         wanted = self.train + self.validation + self.test
-        available = DATASET_SIZES[self.name]
+        available = DATASET_SIZES.get(self.name, wanted)
         if wanted > available:
             raise ValueError(
                 f"train + validation + test: {wanted} images, but {self.name} has {available}; lower one"
             )
         return self
+
+    @property
+    def forgotten(self) -> int:
+        """The number of images to forget, or 0 if that is not known before they are read."""
+        return getattr(self.forget, "size", None) or 0
 
 
 class Recipe(Section):

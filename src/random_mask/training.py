@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from random_mask.errors import InputError
 from random_mask.names import last_blocks
 from random_mask.objectives import OBJECTIVES, Batch, cross_entropy
 from random_mask.settings import Recipe
@@ -158,6 +159,11 @@ def fit(
         trainable = _salient(network, images, parts["forget"], recipe.salient, len(rngs))
     network.train()
     passed = parts["retain" if recipe.images == "both" else recipe.images]
+    if len(passed) % recipe.batch == 1:
+        raise InputError(
+            f"batch: {len(passed)} images in batches of {recipe.batch} leave a last batch of one image, on "
+            "which batch norm is undefined; change it by one in the configuration"
+        )
     device = images.pixels.device
     step = _Step(network, images, recipe, parts, tables, trainable or {}, factors or {}, len(rngs), precision)
     starts = range(0, len(passed), recipe.batch)

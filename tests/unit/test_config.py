@@ -165,6 +165,6 @@ def test_the_sweep_adds_a_fleet_for_every_ratio(content):
 
 
 def test_every_method_has_the_same_budget(content):
-    for path in CONFIGS:
+    for path in (ROOT / "config" / "digits.yaml", ROOT / "config" / "smoke.yaml"):
         experiment = load(path)
         assert len({m.finetune[0].epochs for m in experiment.all_methods().values()}) == 1, path

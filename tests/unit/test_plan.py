@@ -65,3 +65,18 @@ def test_settings_are_one_json_string_whatever_the_order(plan):
 def test_the_sources_of_the_paper_are_found():
     names = {Path(path).name for path in paper_sources(str(ROOT / "paper"))}
     assert {"main.tex", "results.sty", "references.bib", "results.tex"} <= names
+
+
+def test_a_change_of_a_folder_of_images_is_seen(tmp_path):
+    experiment = load(ROOT / "config" / "digits.yaml")
+    assert Plan(experiment).data_folder == ""
+    assert Plan(experiment).data_files == []
+    data = experiment.data.model_copy(update={"name": "image_folder", "path": str(tmp_path)})
+    plan = Plan(experiment.model_copy(update={"data": data}))
+    (tmp_path / "a.png").write_bytes(b"1")
+    before = plan.data_folder
+    (tmp_path / "a.png").touch()
+    assert plan.data_folder == before
+    (tmp_path / "b.png").write_bytes(b"1")
+    assert plan.data_folder != before
+    assert plan.data_files == []

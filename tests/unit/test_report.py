@@ -62,7 +62,7 @@ def collected(experiment, scores):
         comparisons,
         {"random_mask": masks},
         {"Original": [10.0], "Retrained": [20.0, 30.0]},
-        {"weights": 1000, "live_weights": 400, "classes": 10},
+        {"weights": 1000, "live_weights": 400, "classes": 10, "retain": 760, "forget": 40},
         {"processor": "A_B & Co", "cores": "2"},
         "C_D",
         simulation,

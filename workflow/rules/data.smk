@@ -1,4 +1,4 @@
-# REQUIRED INPUTS: none; the data set is named in the configuration.
+# REQUIRED INPUTS: the data set that the configuration names.
 # OUTPUTS:
 #   data/images.npz  all images as uint8, labels, mean and standard deviation of the retain set
 #   data/split.csv   the part of each image: retain, forget, validation or test
@@ -7,6 +7,7 @@
 rule prepare_data:
     """Read the data set and divide it."""
     input:
+        files=plan.data_files,
         code=stage_code("prepare_data"),
         lock="requirements.txt",
     output:
@@ -22,9 +23,11 @@ rule prepare_data:
         mem_mb=needs.memory("prepare_data"),
         runtime=needs.minutes("prepare_data"),
     params:
-        settings=plan.settings(seed=experiment.seed, data=experiment.data),
+        settings=plan.settings(
+            seed=experiment.seed, data=experiment.data, folder=plan.data_folder
+        ),
     message:
         "Reading and dividing the data"
     shell:
         "python -m random_mask.stages.prepare_data --settings {params.settings:q} "
-        "--images {output.images:q} --split-table {output.split_table:q} 2> {log:q}"
+        "--files {input.files:q} --images {output.images:q} --split-table {output.split_table:q} 2> {log:q}"

@@ -1,4 +1,4 @@
-"""Splits: which image is retained, forgotten, kept for validation or for the test."""
+"""The table of a split: which image is retained, forgotten, kept for validation or for the test."""
 
 from __future__ import annotations
 
@@ -8,43 +8,28 @@ import io
 import numpy as np
 
 from random_mask.errors import InputError
-from random_mask.seeds import generator
-from random_mask.settings import Data
 
-__all__ = ["PARTS", "read_split", "split", "split_as_csv"]
+__all__ = ["PARTS", "read_split", "split_as_csv"]
+
 
 PARTS = ("retain", "forget", "validation", "test")
 """The disjoint parts of a data set. The training set is retain and forget together."""
 
 
-def split(images: int, data: Data, seed: int) -> dict[str, np.ndarray]:
-    """Divide a data set at random.
+def split_as_csv(parts: dict[str, np.ndarray], labels: np.ndarray, files: list[str]) -> str:
+    """Return the table of a split: one row an image, with `image`, `label`, `part` and `file`.
 
     Args:
-        images: number of images in the data set.
-        data: the sizes of the parts.
-        seed: root seed of the experiment.
-
-    Returns:
-        The indices of the images of each part, ascending: {part: int64 [images of the part]}.
+        parts: the indices of the images of each part.
+        labels: int64 [images].
+        files: the name of each image in its data set.
     """
-    order = generator(seed, "data", 0, "split").permutation(images)
-    ends = np.cumsum([data.train, data.validation, data.test])
-    train, validation, test, _ = np.split(order, ends)
-    forget = generator(seed, "data", 0, "forget").choice(train, size=data.forget.size, replace=False)
-    parts = {
-        "retain": np.setdiff1d(train, forget),
-        "forget": forget,
-        "validation": validation,
-        "test": test,
-    }
-    return {part: np.sort(indices) for part, indices in parts.items()}
-
-
-def split_as_csv(parts: dict[str, np.ndarray], labels: np.ndarray) -> str:
-    """Return the table of a split: one row an image that is used, with `image`, `label` and `part`."""
     rows = sorted((int(image), part) for part, indices in parts.items() for image in indices)
-    return "image,label,part\n" + "".join(f"{image},{labels[image]},{part}\n" for image, part in rows)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["image", "label", "part", "file"])
+    table.writerows([image, labels[image], part, files[image]] for image, part in rows)
+    return text.getvalue()
 
 
 def read_split(text: str, source: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -73,7 +73,7 @@ def collect(
         comparisons: `comparisons.csv`.
         masks: for each random-mask method, the counts of masked weights.
         seconds: for each fleet, the seconds of each of its models, counted.
-        model: `weights` and `live_weights` of the network, and `classes`.
+        model: `weights` and `live_weights` of the network, `classes`, and images to `retain` and to `forget`.
         environment: what computed the run: machine and versions.
         reference: the processor whose speed is the price of the work.
         simulation: `simulation.csv`.
@@ -131,8 +131,9 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
     repair = experiment.methods["random_mask"].finetune[0]
     dead = 1 - model["live_weights"] / model["weights"]
     return {
-        "data/name": escape(experiment.data.name),
-        "data/retain": plain(experiment.data.train - experiment.data.forget.size),
+        "data/name": escape(experiment.data.title or experiment.data.name),
+        "data/retain": plain(model["retain"]),
+        "data/forget": plain(model["forget"]),
         "data/classes": str(model["classes"]),
         "budget/share": f"{100 * repair.epochs / experiment.training.epochs:.0f}",
         "metric/buckets": str(buckets),

@@ -57,7 +57,7 @@ def main(
         pd.read_csv(comparisons),
         counts,
         spent,
-        {name: model[name] for name in ("weights", "live_weights", "classes")},
+        {name: model[name] for name in ("weights", "live_weights", "classes", "retain", "forget")},
         environment,
         json.loads(read_text(speed))["machine"]["processor"],
         simulated,

@@ -64,7 +64,8 @@ def main(
     passed, steps = work_of({"retain": len(training)}, settings.recipe)
     work = Work(passed, steps, forward_flops(model, data.size), parameter_count(model))
     live = parameter_count(without_dead_taps(model, data.size))
-    write_works(cost, [work], live_weights=live, classes=data.classes)
+    sizes = {part: len(indices) for part, indices in parts.items()}
+    write_works(cost, [work], live_weights=live, classes=data.classes, **sizes)
     return computed
 
 

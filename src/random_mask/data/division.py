@@ -1,0 +1,118 @@
+"""Divides a data set: what is trained on, what is to be forgotten, what is kept for validation and test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from random_mask.data.readers import Dataset
+from random_mask.errors import InputError
+from random_mask.files import read_text
+from random_mask.seeds import generator
+from random_mask.settings import (
+    ClassForget,
+    Data,
+    Forget,
+    GroupForget,
+    ListForget,
+    MislabelledForget,
+    RandomForget,
+)
+
+__all__ = ["split"]
+
+
+def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Divide a data set at random, and choose what is to be forgotten.
+
+    Args:
+        dataset: the data set; images that it holds out are for the test alone.
+        data: the sizes of the parts, and the kind of forget set.
+        seed: root seed of the experiment.
+
+    Returns:
+        The indices of the images of each part, ascending: {part: int64 [images of the part]}, and the labels
+        that are trained on [images], which differ from the data set's where images are mislabelled.
+
+    Raises:
+        InputError: if there are too few images, or the forget set cannot be drawn.
+    """
+    order = generator(seed, "data", 0, "split").permutation(len(dataset.labels))
+    if dataset.held_out is None:
+        ends = np.cumsum([data.train, data.validation, data.test])
+        train, validation, test, rest = np.split(order, ends)
+        available = {"train + validation + test": (sum(map(len, (train, validation, test, rest))), ends[-1])}
+    else:
+        trainable, held = order[~dataset.held_out[order]], order[dataset.held_out[order]]
+        train, validation, _ = np.split(trainable, np.cumsum([data.train, data.validation]))
+        test = held[: data.test]
+        available = {
+            "train + validation": (len(trainable), data.train + data.validation),
+            "test": (len(held), data.test),
+        }
+    for name, (found, wanted) in available.items():
+        if wanted > found:
+            raise InputError(f"data: {name}: {wanted} images, but there are {found}; lower it")
+    forget = _forget(dataset, data.forget, train, generator(seed, "data", 0, "forget"))
+    if not 0 < len(forget) < len(train) - 1:
+        raise InputError(f"data.forget: {len(forget)} of {len(train)} training images; choose some, not all")
+    labels = dataset.labels.copy()
+    if isinstance(data.forget, MislabelledForget):
+        shift = generator(seed, "data", 0, "labels").integers(1, len(dataset.classes), len(forget))
+        labels[forget] = (labels[forget] + shift) % len(dataset.classes)
+    parts = {
+        "retain": np.setdiff1d(train, forget),
+        "forget": forget,
+        "validation": validation,
+        "test": test,
+    }
+    return {part: np.sort(indices) for part, indices in parts.items()}, labels
+
+
+def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the indices of the training images that are to be forgotten."""
+    match forget:
+        case RandomForget() | MislabelledForget():
+            return rng.choice(train, size=forget.size, replace=False)
+        case ClassForget():
+            unknown = [name for name in forget.classes if name not in dataset.classes]
+            if unknown:
+                raise InputError(
+                    f"data.forget.classes: no class {unknown[0]}; there are {', '.join(dataset.classes)}"
+                )
+            numbers = [dataset.classes.index(name) for name in forget.classes]
+            chosen = train[np.isin(dataset.labels[train], numbers)]
+            if forget.size and forget.size > len(chosen):
+                raise InputError(
+                    f"data.forget.size: {forget.size}, but these classes have {len(chosen)} images"
+                )
+            return rng.choice(chosen, size=forget.size, replace=False) if forget.size else chosen
+        case GroupForget():
+            groups = np.array(dataset.groups)
+            names = np.unique(groups[train])
+            unknown = [name for name in forget.groups if name not in names]
+            if unknown:
+                raise InputError(f"data.forget.groups: no training image is of group {unknown[0]}")
+            others = np.setdiff1d(names, forget.groups)
+            if (forget.random or 0) > len(others):
+                raise InputError(f"data.forget.random: {forget.random}, but there are {len(others)} groups")
+            drawn = rng.choice(others, size=forget.random or 0, replace=False)
+            return train[np.isin(groups[train], [*forget.groups, *drawn])]
+        case ListForget():
+            return _listed(dataset, Path(forget.file), train)
+
+
+def _listed(dataset: Dataset, path: Path, train: np.ndarray) -> np.ndarray:
+    numbers = {name: number for number, name in enumerate(dataset.files)}
+    found = []
+    trained = set(train.tolist())
+    for line in read_text(path).split("\n"):
+        name = line.strip()
+        if not name:
+            continue
+        number = numbers.get(name, int(name) if name.isdigit() else -1)
+        if number not in trained:
+            raise InputError(f"{path}: {name}: no training image; remove the line, or raise data.train")
+        found.append(number)
+    return np.unique(np.array(found, dtype=np.int64))
