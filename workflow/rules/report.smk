@@ -109,6 +109,9 @@ rule provenance:
         plan.path("benchmarks/provenance.tsv")
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("provenance"),
+        runtime=needs.minutes("provenance"),
     params:
         settings=plan.settings(experiment=experiment),
     message:
