@@ -136,7 +136,7 @@ def test_short_jobs_share_submissions(run):
     jobs, submissions = int(steps) - 1, len(run.submissions()) - 1
     assert submissions < jobs / 2
     folders = " ".join(path.parent.name for path in run.logs())
-    assert all(f"group_{name}_" in folders for name in ("unlearn", "evaluate", "compare", "report"))
+    assert all(f"group_{name}_" in folders for name in ("unlearn", "evaluate", "compare", "report", "paper"))
 
 
 def test_nothing_is_left_to_do_for_a_local_run(run):
