@@ -16,7 +16,8 @@ from random_mask.settings import Recipe
 
 __all__ = ["Needs"]
 
-# Speeds of a slow core, about a third of what a core of 2021 reaches.
+# Speeds of a slow core, about a third of what a core of 2021 reaches. `profiles/slurm` says where times on
+# GPUs are given.
 IMAGES_A_SECOND = 100
 """Images that a network without dead taps is trained on; the whole network takes twice as long."""
 SECONDS_A_MASK = 2
@@ -26,10 +27,12 @@ START_SECONDS = 60
 """To start Python and read its modules over a slow network."""
 
 # Sizes in memory.
-NUMPY_MB, TORCH_MB = 300, 800
-"""What a process takes before it does anything."""
+NUMPY_MB, TORCH_MB = 300, 1200
+"""What a process takes before it does anything; with torch, on a GPU too."""
 IMAGE_MB = 3 * 32 * 32 / 2**20
 MODEL_MB = 45
+STACKED_MB = 35
+"""A network without dead taps, and its copy in the stack of those that a GPU trains side by side."""
 LOGITS_MB = 10 * 4 / 2**20
 """The logits of one image."""
 ACTIVATIONS_MB = 1
@@ -109,7 +112,7 @@ class Needs:
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
                 model = 5 * MODEL_MB + at_once * ACTIVATIONS_MB
                 shard = 1 if rule == "train_original" else _models(wildcards)
-                return TORCH_MB + pixels + model + 2 * shard * self._images * LOGITS_MB
+                return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._images * LOGITS_MB)
             case "perturb":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
             case "evaluate":  # two fleets, joined from their shards
