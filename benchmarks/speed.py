@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +26,17 @@ from random_mask.stacked import stack
 BATCH = 64
 
 
+def product_flops_per_second(size: int = 1024, times: int = 30) -> float:
+    """Return the speed of products of square matrices, the best of several: what this core can do at most."""
+    a, b = torch.randn(2, size, size)
+    taken = []
+    for _ in range(times):
+        begun = time.process_time()
+        torch.mm(a, b)
+        taken.append(time.process_time() - begun)
+    return 2 * size**3 / min(taken)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write reference/speed.json")
@@ -37,7 +49,11 @@ def main() -> None:
     found = {"machine": machine(), "versions": versions(), "threads": 1, "speed": speed}
     print(json.dumps(found, indent=2))
     step = seconds(Work(BATCH, 1, forward_flops(network, 32), parameter_count(network)), measured)
-    print(f"{BATCH / step:.0f} images a second; {n_steps} steps")
+    moved = parameter_count(network) / measured.weights_per_second
+    print(f"{BATCH / step:.0f} images a second; {n_steps} steps, {moved / step:.0%} of it the optimiser")
+    fastest = product_flops_per_second()
+    share = measured.flops_per_second / fastest
+    print(f"matrix products: {fastest / 1e9:.0f} GFLOP/s, of which training's passes reach {share:.0%}")
     if options.write:
         path = Path(__file__).parents[1] / "reference" / "speed.json"
         path.parent.mkdir(exist_ok=True)

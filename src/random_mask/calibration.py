@@ -20,12 +20,13 @@ from random_mask.cost import BACKWARD, Speed, Work
 from random_mask.cost import seconds as price
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
 __all__ = ["training_speed"]
 
-SIZE, CLASSES = 32, 10
-"""Of the images of every data set so far."""
+CLASSES = 10
+"""Of the networks that are measured; the last layer is small in any case."""
 
 EXAMPLES = 100
 """Forget examples at most that the metric is measured with: its cost is in proportion to their number."""
@@ -36,7 +37,7 @@ def training_speed(
     *,
     batch: int,
     seconds: float,
-    size: int = SIZE,
+    size: int = 32,
     optimizer: str = "adam",
     precision: str = "fp32",
 ) -> tuple[Speed, int]:
@@ -90,6 +91,18 @@ def training_speed(
     return speed, len(moves) - 1
 
 
+def _noise(images: int, size: int) -> dict[str, np.ndarray]:
+    """Return a data set of noise."""
+    import numpy as np
+
+    return {
+        "pixels": np.random.default_rng(0).integers(0, 256, (images, 3, size, size), dtype=np.uint8),
+        "labels": np.arange(images) % CLASSES,
+        "mean": np.full(3, 128, np.float32),
+        "std": np.full(3, 64, np.float32),
+    }
+
+
 def _measure_torch(request: Mapping[str, Any]) -> dict[str, Any]:
     """Measure what jobs that train take."""
     import numpy as np
@@ -101,20 +114,14 @@ def _measure_torch(request: Mapping[str, Any]) -> dict[str, Any]:
     from random_mask.settings import Recipe, Step
     from random_mask.stacked import stack
     from random_mask.stages import retrain  # noqa: F401 - all that such a job imports
-    from random_mask.training import Images, evaluate
+    from random_mask.training import EVALUATION_BATCH, Images, evaluate
 
     torch.set_num_threads(1)
     recipe = Recipe.model_validate(request["recipe"])
     precision = precision_of(request["precision"], torch.device("cpu"))
-    count = recipe.batch + 500
-    images = Images.from_arrays(
-        {
-            "pixels": np.random.default_rng(0).integers(0, 256, (count, 3, SIZE, SIZE), dtype=np.uint8),
-            "labels": np.arange(count) % CLASSES,
-            "mean": np.full(3, 128, np.float32),
-            "std": np.full(3, 64, np.float32),
-        }
-    )
+    size = request["image_size"]
+    count = recipe.batch + EVALUATION_BATCH
+    images = Images.from_arrays(_noise(count, size))
     whole = build_resnet18(CLASSES, seed=1)
     weights = {name: tensor.numpy() for name, tensor in whole.state_dict().items()}
     one_step = Step(finetune=[recipe.model_copy(update={"epochs": 1, "warm_up": 0})])
@@ -130,21 +137,17 @@ def _measure_torch(request: Mapping[str, Any]) -> dict[str, Any]:
     started = time.process_time()
     one_model = min(train_one() for _ in range(2))
     share = request["seconds"] / (2 + len(request["batches"]))
-    network = stack([without_dead_taps(whole, SIZE)])
-    live = {
-        batch: training_speed(network, batch=batch, seconds=share, precision=precision)[0]
-        for batch in request["batches"]
-    }
-    of_whole, _ = training_speed(
-        stack([whole]), batch=request["recipe"]["batch"], seconds=share, precision=precision
-    )
+    network = stack([without_dead_taps(whole, size)])
+    how = {"size": size, "seconds": share, "precision": precision}
+    live = {batch: training_speed(network, batch=batch, **how)[0] for batch in request["batches"]}
+    of_whole, _ = training_speed(stack([whole]), batch=recipe.batch, **how)
     inference = []
     until = time.process_time() + share
     while len(inference) < 2 or time.process_time() < until:
         begun = time.process_time()
         evaluate(network, images, parts["forget"])
         inference.append(len(parts["forget"]) / (time.process_time() - begun))
-    flops, n_weights = forward_flops(network, SIZE), parameter_count(network)
+    flops, n_weights = forward_flops(network, size), parameter_count(network)
     speed = statistics.median(inference)
     # What a model takes beside the step and the logits that this one took too.
     step = price(Work(recipe.batch, 1, flops, n_weights), live[recipe.batch]) + count / speed
@@ -154,7 +157,7 @@ def _measure_torch(request: Mapping[str, Any]) -> dict[str, Any]:
         "flops": flops,
         "weights": n_weights,
         "live": {batch: asdict(found) for batch, found in live.items()},
-        "whole_flops": forward_flops(whole, SIZE),
+        "whole_flops": forward_flops(whole, size),
         "whole_weights": parameter_count(whole),
         "whole": asdict(of_whole),
         "inference": speed,
@@ -216,14 +219,8 @@ def _measure_gpu(request: Mapping[str, Any]) -> dict[str, Any]:
     from random_mask.training import Images, fit
 
     device = choose()
-    images = Images.from_arrays(
-        {
-            "pixels": np.random.default_rng(0).integers(0, 256, (2048, 3, SIZE, SIZE), dtype=np.uint8),
-            "labels": np.arange(2048) % CLASSES,
-            "mean": np.full(3, 128, np.float32),
-            "std": np.full(3, 64, np.float32),
-        }
-    ).to(device)
+    size = request["image_size"]
+    images = Images.from_arrays(_noise(2048, size)).to(device)
     precision = precision_of(request["precision"], device)
     whole = build_resnet18(CLASSES, seed=1)
 
@@ -242,11 +239,11 @@ def _measure_gpu(request: Mapping[str, Any]) -> dict[str, Any]:
         )
         return (len(ends) - 1) * 50 * batch * models / (ends[-1] - ends[0])
 
-    live, batches = without_dead_taps(whole, SIZE), request["batches"]
+    live, batches = without_dead_taps(whole, size), request["batches"]
     found = []
     for batch in batches:
         for models in request["in_a_job"]:
-            at_once = models_at_once(device, models, batch=2 * max(batches), image_size=SIZE)
+            at_once = models_at_once(device, models, batch=2 * max(batches), image_size=size)
             found.append([batch, models, speed(live, batch, at_once)])
     alone = speed(whole, request["recipe"]["batch"], 1)
     return {"whole": alone, "live": found}

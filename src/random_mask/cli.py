@@ -315,7 +315,7 @@ def _estimate(options: argparse.Namespace) -> int:
     # What these import takes a second that the other commands need not wait for.
     from random_mask.config import load
     from random_mask.cost import Work, seconds
-    from random_mask.estimate import calibrate, predict
+    from random_mask.estimate import ASSUMED, calibrate, predict
 
     experiment = load(options.configfile)
     here = machine()
@@ -338,6 +338,8 @@ def _estimate(options: argparse.Namespace) -> int:
     rows.append(("memory", f"{found.memory / 1e9:.1f} GB", "of all jobs at a time"))
     rows.append(("disk", f"{found.disk / 1e9:.2g} GB", "at most"))
     _print_columns(rows)
+    if not experiment.data.forgotten:
+        print(f"\nthe size of the forget set is not known yet: a training image in {ASSUMED} was assumed")
     return 0
 
 

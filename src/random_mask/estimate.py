@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from random_mask.calibration import CLASSES, SIZE
 from random_mask.config import Experiment
 from random_mask.cost import BACKWARD, Speed, Work
 from random_mask.cost import seconds as price
@@ -47,6 +46,11 @@ machine of `reference/speed.json`. They are not measured again and matter to the
 
 WORKFLOW_SECONDS = 3
 """What Snakemake takes before the first job."""
+
+ASSUMED = 10
+"""Where the size of the forget set is known only once the images are read, one training image in so many."""
+CLASSES = 10
+"""Of the logits that are stored, which are of little account."""
 
 # Bytes on disk.
 EACH_JOB = 12_000
@@ -182,7 +186,7 @@ def predict(experiment: Experiment, pace: Pace, cores: int) -> Estimate:
     trains = sum(job.stage in ("train_original", "retrain", "finetune") for job in jobs)
     at_once = min(cores, trains)
     # The data set is held as it is read and as it is used.
-    held = pace.memory["torch"] + 2 * _images(experiment) * 3 * SIZE**2
+    held = pace.memory["torch"] + 2 * _pixels(experiment)
     fleets = 2 + len(experiment.all_methods()) * experiment.originals
     return Estimate(
         jobs=Counter(job.stage for job in jobs),
@@ -242,10 +246,23 @@ def _report(stage: str, needs: Sequence[str]) -> Job:
     return Job(stage, stage, frozenset(needs), {"report": REPORT[stage]})
 
 
-def _images(experiment: Experiment) -> int:
-    """Return the number of images of the data set, all of which are stored."""
+def sizes_of(experiment: Experiment) -> dict[str, int]:
+    """Return the number of images of each part, as far as it is known before they are read."""
     data = experiment.data
-    return DATASET_SIZES.get(data.name, data.train + data.validation + data.test)
+    forget = data.forgotten or max(1, data.train // ASSUMED)
+    return {
+        "retain": data.train - forget,
+        "forget": forget,
+        "validation": data.validation,
+        "test": data.test,
+    }
+
+
+def _pixels(experiment: Experiment) -> int:
+    """Return the bytes of the images of the data set, all of which are stored."""
+    data = experiment.data
+    images = DATASET_SIZES.get(data.name, data.train + data.validation + data.test)
+    return images * 3 * data.image_size**2
 
 
 class _Prices:
@@ -253,9 +270,7 @@ class _Prices:
 
     def __init__(self, experiment: Experiment, pace: Pace):
         self.experiment, self.pace = experiment, pace
-        data, self.replicates = experiment.data, experiment.replicates
-        self.sizes = {"retain": data.train - data.forget.size, "forget": data.forget.size}
-        self.sizes |= {"validation": data.validation, "test": data.test}
+        self.sizes, self.replicates = sizes_of(experiment), experiment.replicates
         n = experiment.models
         resampled = self.replicates * pace.metric[subset_size(n)] if n >= SMALLEST_FLEET else 0.0
         # The observed fleets once, then their subsets: see `random_mask.metrics.intervals`.
@@ -403,18 +418,18 @@ def disk(experiment: Experiment, pace: Pace, n_jobs: int) -> int:
     """Return the bytes of the results, at most."""
     from random_mask.training import RETAIN_SAMPLE  # takes seconds
 
-    data, n = experiment.data, experiment.models
-    retain = data.train - data.forget.size
-    kept = min(retain, RETAIN_SAMPLE) + data.forget.size + data.validation + data.test
+    n, sizes = experiment.models, sizes_of(experiment)
+    kept = sum(sizes.values()) - max(0, sizes["retain"] - RETAIN_SAMPLE)
     methods, originals = experiment.all_methods().values(), experiment.originals
     logits = kept * CLASSES * 4
     fleets = originals + n * (2 + len(methods) * originals)
     masks = sum(masks_of(method.steps()) for method in methods) * originals * n * pace.whole_weights // 8
     rows = originals * (2 + len(methods))
-    confidences = rows * 2 * n * data.forget.size * 8
-    pixels = _images(experiment) * 3 * SIZE**2
+    confidences = rows * 2 * n * sizes["forget"] * 8
     weights = originals * 4 * pace.whole_weights
-    return pixels + weights + fleets * logits + masks + confidences + EACH_RUN + n_jobs * EACH_JOB
+    return (
+        _pixels(experiment) + weights + fleets * logits + masks + confidences + EACH_RUN + n_jobs * EACH_JOB
+    )
 
 
 @dataclass
@@ -483,6 +498,7 @@ def calibrate(experiment: Experiment, *, processes: int | None = None, seconds: 
     request = {
         "seconds": seconds,
         "precision": experiment.precision,
+        "image_size": experiment.data.image_size,
         "recipe": experiment.training.model_dump(mode="json"),
         "batches": sorted({experiment.training.batch, *(recipe.batch for recipe in recipes)}),
         "in_a_job": sorted(set(_jobs_of_models(experiment))),
@@ -492,7 +508,7 @@ def calibrate(experiment: Experiment, *, processes: int | None = None, seconds: 
     metric_request = {
         "seconds": seconds / 2,
         "models": sorted({n, max(2, subset_size(n)), *sizes_below(n)}),
-        "examples": experiment.data.forget.size,
+        "examples": sizes_of(experiment)["forget"],
     }
     scipy = _beside_each_other("scipy", metric_request, processes)
     numpy = _beside_each_other("numpy", {"weights": first["whole_weights"]}, processes)

@@ -1,5 +1,6 @@
 """The prediction of costs: its arithmetic at an injected pace, and the command."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from random_mask import cli, estimate
-from random_mask.config import Experiment, validate
+from random_mask.config import Experiment, load, validate
 from random_mask.cost import Speed
 from random_mask.estimate import Gpu, Job, Pace, calibrate, jobs_of, predict, wall_time
 from random_mask.plan import Plan
@@ -119,6 +120,13 @@ def test_steps_that_only_some_models_take_are_counted_for_these():
     assert job.seconds["training"] == 2 * 3 * (112 + 2 * 16) * 2 + 5 * 10
 
 
+@pytest.mark.parametrize("path", sorted(CONFIG.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_of_the_repository_can_be_predicted(path):
+    pace = dataclasses.replace(PACE, live=dict.fromkeys(range(513), Speed(3, 1)))
+    found = predict(load(path), pace, cores=2)
+    assert 0 < found.wall < found.core_seconds + estimate.WORKFLOW_SECONDS
+
+
 def job(group, seconds, needs=(), **options) -> Job:
     return Job("stage", group, frozenset(needs), {"training": seconds}, **options)
 
@@ -150,7 +158,7 @@ def test_on_more_cores_it_takes_less_time_but_never_less_than_its_longest_chain(
 
 def test_a_gpu_takes_over_training():
     gpu = Gpu(count=1, whole=1.0, live={(32, 4): 4.0})
-    pace = Pace(**{**PACE.__dict__, "gpu": gpu})
+    pace = dataclasses.replace(PACE, gpu=gpu)
     found = predict(experiment(), pace, cores=8)
     # Evaluation is a forward pass, a third of the work of a training step.
     retrained = 4 * (2 * 112 + 224 / 3) / 4
@@ -166,6 +174,12 @@ def test_disk_and_memory():
     # A weight is four bytes in the original model and a bit in a mask, of which 12 models have one.
     assert found.disk == pixels + 2 * 4 + logits + 12 * 2 // 8 + confidences + reports
     assert found.memory == 2 * (10**9 + 2 * pixels)
+
+
+def test_a_forget_set_of_unknown_size_is_taken_for_a_tenth():
+    forget = {"kind": "class", "classes": ["3"]}
+    studied = experiment(data=SMOKE["data"] | {"forget": forget})
+    assert estimate.sizes_of(studied) == {"retain": 116, "forget": 12, "validation": 32, "test": 64}
 
 
 def test_a_calibration_on_this_machine():
