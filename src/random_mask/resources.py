@@ -35,12 +35,14 @@ STACKED_MB = 35
 """A network without dead taps, and its copy in the stack of those that a GPU trains side by side."""
 LOGITS_MB = 10 * 4 / 2**20
 """The logits of one image."""
+RETAIN_SAMPLE = 2000
+"""Retain images whose logits are kept."""
 ACTIVATIONS_MB = 1
 """What a training step keeps of one image."""
 EVALUATED_AT_ONCE = 500
 
 FACTOR = 2
-"""By which every estimate is exceeded."""
+"""By which requests exceed the estimates."""
 
 Wildcards = Any
 Request = Callable[[Wildcards, int], int]
@@ -112,11 +114,11 @@ class Needs:
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
                 model = 5 * MODEL_MB + at_once * ACTIVATIONS_MB
                 shard = 1 if rule == "train_original" else _models(wildcards)
-                return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._images * LOGITS_MB)
+                return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._kept * LOGITS_MB)
             case "perturb":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
             case "evaluate":  # two fleets, joined from their shards
-                return NUMPY_MB + 4 * self.experiment.models * self._images * LOGITS_MB
+                return NUMPY_MB + 4 * self.experiment.models * self._kept * LOGITS_MB
             case _:
                 return NUMPY_MB + pixels
 
@@ -124,6 +126,11 @@ class Needs:
     def _images(self) -> int:
         data = self.experiment.data
         return data.train + data.validation + data.test
+
+    @property
+    def _kept(self) -> int:
+        retain = self.experiment.data.train - self.experiment.data.forget.size
+        return self._images - max(0, retain - RETAIN_SAMPLE)
 
 
 def _models(wildcards: Wildcards) -> int:

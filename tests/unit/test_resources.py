@@ -17,7 +17,7 @@ def wildcards(models: int) -> SimpleNamespace:
 
 
 def changed(**changes) -> Needs:
-    """Return the needs of the default experiment with other values: {key or section__key: value}."""
+    """Return the needs of the default experiment with other values, whose keys are paths: section__0__key."""
     content = load(ROOT / "config" / "digits.yaml").model_dump()
     for name, value in changes.items():
         *sections, key = name.split("__")
