@@ -58,6 +58,14 @@ def test_more_epochs_ask_for_more_time_of_those_who_train_them():
     assert minutes("finetune", methods__random_mask__finetune__0__epochs=20) > 3 * minutes("finetune")
 
 
+def test_larger_images_ask_for_more_of_those_who_read_them():
+    content = load(ROOT / "config" / "digits.yaml")
+    larger = content.model_copy(update={"data": content.data.model_copy(update={"image_size": 64})})
+    for rule in ("retrain", "train_original", "finetune"):
+        assert Needs(larger).minutes(rule)(wildcards(4), 1) > 2 * minutes(rule)
+        assert Needs(larger).memory(rule)(wildcards(4), 1) > memory(rule)
+
+
 @pytest.mark.parametrize("rule", ["evaluate", "compare", "scores_by_n"])
 def test_more_replicates_ask_for_more_time_of_the_metric(rule):
     assert minutes(rule, replicates=10_000) > 5 * minutes(rule)
