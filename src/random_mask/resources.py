@@ -19,7 +19,7 @@ __all__ = ["Needs"]
 # Speeds of a slow core, about a third of what a core of 2021 reaches. `profiles/slurm` says where times on
 # GPUs are given.
 IMAGES_A_SECOND = 100
-"""Images that a network without dead taps is trained on; the whole network takes twice as long."""
+"""Images of 32x32 that a network without dead taps is trained on; the whole network takes twice as long."""
 SECONDS_A_MASK = 2
 SECONDS_A_REPLICATE = 0.002
 """For each example and fleet that is resampled."""
@@ -30,17 +30,20 @@ START_SECONDS = 60
 NUMPY_MB, TORCH_MB = 300, 1200
 """What a process takes before it does anything; with torch, on a GPU too."""
 IMAGE_MB = 3 * 32 * 32 / 2**20
+"""An image of 32x32; larger ones take more of everything, by their pixels."""
 MODEL_MB = 45
 STACKED_MB = 35
 """A network without dead taps, and its copy in the stack of those that a GPU trains side by side."""
 LOGITS_MB = 10 * 4 / 2**20
 """The logits of one image."""
+RETAIN_SAMPLE = 2000
+"""Retain images whose logits are kept."""
 ACTIVATIONS_MB = 1
 """What a training step keeps of one image."""
 EVALUATED_AT_ONCE = 500
 
 FACTOR = 2
-"""By which every estimate is exceeded."""
+"""By which requests exceed the estimates."""
 
 Wildcards = Any
 Request = Callable[[Wildcards, int], int]
@@ -95,28 +98,28 @@ class Needs:
             case "scores_by_n":
                 return resampled * math.log2(self.experiment.models)
             case _:  # reading the data, tables, figures, the paper
-                return 60 + self._images / IMAGES_A_SECOND
+                return 60 + self._images * self._area / IMAGES_A_SECOND
 
     def _training_seconds(self, recipe: Recipe, images: int) -> float:
         # One more pass over everything makes the logits that are kept.
-        return (recipe.epochs * images + self._images) / IMAGES_A_SECOND
+        return (recipe.epochs * images + self._images) * self._area / IMAGES_A_SECOND
 
     def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
         # As it is read, and in the order in which it is used.
-        pixels = 2 * self._images * IMAGE_MB
+        pixels = 2 * self._images * self._area * IMAGE_MB
         match rule:
             case "train_original" | "retrain" | "finetune":
                 steps = [step for m in self.experiment.methods.values() for step in m.steps()]
                 batches = [recipe.batch for step in steps for recipe in step.finetune]
                 at_once = max(EVALUATED_AT_ONCE, self.experiment.training.batch, *batches)
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
-                model = 5 * MODEL_MB + at_once * ACTIVATIONS_MB
+                model = 5 * MODEL_MB + at_once * self._area * ACTIVATIONS_MB
                 shard = 1 if rule == "train_original" else _models(wildcards)
-                return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._images * LOGITS_MB)
+                return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._kept * LOGITS_MB)
             case "perturb":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
             case "evaluate":  # two fleets, joined from their shards
-                return NUMPY_MB + 4 * self.experiment.models * self._images * LOGITS_MB
+                return NUMPY_MB + 4 * self.experiment.models * self._kept * LOGITS_MB
             case _:
                 return NUMPY_MB + pixels
 
@@ -124,6 +127,17 @@ class Needs:
     def _images(self) -> int:
         data = self.experiment.data
         return data.train + data.validation + data.test
+
+    @property
+    def _kept(self) -> int:
+        data = self.experiment.data
+        # How many are forgotten may depend on the images; hardly more than half.
+        retain = data.train - (data.forgotten or data.train // 2)
+        return self._images - max(0, retain - RETAIN_SAMPLE)
+
+    @property
+    def _area(self) -> float:
+        return (self.experiment.data.image_size / 32) ** 2
 
 
 def _models(wildcards: Wildcards) -> int:

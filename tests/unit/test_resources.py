@@ -17,7 +17,7 @@ def wildcards(models: int) -> SimpleNamespace:
 
 
 def changed(**changes) -> Needs:
-    """Return the needs of the default experiment with other values: {key or section__key: value}."""
+    """Return the needs of the default experiment with other values, whose keys are paths: section__0__key."""
     content = load(ROOT / "config" / "digits.yaml").model_dump()
     for name, value in changes.items():
         *sections, key = name.split("__")
@@ -56,6 +56,14 @@ def test_more_epochs_ask_for_more_time_of_those_who_train_them():
     assert minutes("train_original", **more) > 5 * minutes("train_original")
     assert minutes("finetune", **more) == minutes("finetune")
     assert minutes("finetune", methods__random_mask__finetune__0__epochs=20) > 3 * minutes("finetune")
+
+
+def test_larger_images_ask_for_more_of_those_who_read_them():
+    content = load(ROOT / "config" / "digits.yaml")
+    larger = content.model_copy(update={"data": content.data.model_copy(update={"image_size": 64})})
+    for rule in ("retrain", "train_original", "finetune"):
+        assert Needs(larger).minutes(rule)(wildcards(4), 1) > 2 * minutes(rule)
+        assert Needs(larger).memory(rule)(wildcards(4), 1) > memory(rule)
 
 
 @pytest.mark.parametrize("rule", ["evaluate", "compare", "scores_by_n"])

@@ -75,7 +75,7 @@ def run(slurm, tmp_path_factory) -> Run:
         )
         try:
             cancelled = cancel_training(made, process)
-            returncode = process.wait(timeout=900)
+            returncode = process.wait(timeout=1800)
         finally:
             process.terminate()
             process.wait()
