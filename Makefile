@@ -1,5 +1,6 @@
 # make paper    set up everything, run the default experiment, build results/digits/paper.pdf
 # make test     set up everything, run the tests
+# make test-cluster   run the workflow on a SLURM of one node, which root sets up for it
 # make setup    only create .venv from the lock
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
@@ -18,7 +19,7 @@ TEX := latexmk texlive-latex-base texlive-latex-recommended texlive-latex-extra 
 	texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help paper test setup tex lock schema format clean
+.PHONY: help paper test test-cluster setup tex lock schema format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -28,7 +29,10 @@ paper: setup tex
 	@$(IN_VENV) snakemake --cores $(CORES) --configfile $(CONFIG)
 
 test: setup tex
-	@$(IN_VENV) python -m pytest
+	@$(IN_VENV) python -m pytest -m "not cluster"
+
+test-cluster: setup tex
+	@$(IN_VENV) python -m pytest -m cluster
 
 setup: $(READY)
 

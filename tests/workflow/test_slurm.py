@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Checkout, checkout
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 ONE_NODE = Path(__file__).parents[1] / "slurm" / "one-node.sh"
 CANNOT_RUN_HERE = 77
