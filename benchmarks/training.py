@@ -172,8 +172,6 @@ def worker(orders: Connection, batch: int, precision: str) -> None:
     images = random_images()
     whole = build_resnet18(CLASSES, seed=1)
     networks = {"processes": stack([whole]), "ours": stack([without_dead_taps(whole, SIZE)])}
-    for network in networks.values():
-        fit_for(network, images, batch=batch, precision=precision, seconds=0, steps=1)
     orders.send("ready")
     while (order := orders.recv()) is not None:
         (way, seconds), before = order, time.process_time()
