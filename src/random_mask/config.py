@@ -115,6 +115,10 @@ class Experiment(Section):
             for name, _ in self._swept():
                 if name in self.methods:
                     raise ValueError(f"methods.{name}: the sweep makes a method of this name; choose another")
+        plain = Recipe.model_construct()
+        for key in ("objective", "images", "labels", "last", "salient", "kept_gradient"):
+            if getattr(self.training, key) != getattr(plain, key):
+                raise ValueError(f"training.{key}: for unlearning only; remove it")
         self._check_last_batches()
         return self
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from random_mask.config import Experiment
+from random_mask.settings import Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
@@ -96,9 +97,17 @@ class Plan:
         return [_plain(step) for step in self.experiment.all_methods()[method].steps()]
 
     def perturbations(self, method: str) -> list[dict[str, Any]]:
-        """Return the perturbation of every step of a method, each cycle for itself."""
+        """Return, for each step of a method and each cycle of it, how its masks are drawn, if it has any."""
         steps = self.experiment.all_methods()[method].steps()
-        return [_plain(step.perturb) for step in steps for _ in range(step.cycles)]
+        drawn = [_drawing(step.perturb) for step in steps for _ in range(step.cycles)]
+        while drawn and drawn[-1] == NOTHING:
+            drawn.pop()
+        return drawn
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the division of the data depends on: all but the name that the paper gives them."""
+        return self.experiment.data.model_dump(mode="json", exclude={"title"})
 
     def _spans(self, role: str) -> list[str]:
         n, size = self.experiment.models, self.experiment.shards
@@ -149,6 +158,16 @@ class Plan:
     def settings(self, **values: Any) -> str:
         """Return what a stage depends on as one JSON string, which Snakemake compares as a whole."""
         return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True)
+
+
+NOTHING = {"name": "none"}
+
+
+def _drawing(section: Perturbation) -> dict[str, Any]:
+    """Return what the masks of a perturbation depend on, but not what is done with them."""
+    if not isinstance(section, RandomMask):
+        return NOTHING
+    return section.model_dump(mode="json", exclude={"fill", "rescale", "held"})
 
 
 def _plain(value: Any) -> Any:

@@ -142,6 +142,8 @@ class Data(Section):
             )
         if (self.path is None) != (self.name != "image_folder"):
             raise ValueError("path: where the images are; `image_folder` needs it, and it alone")
+        if self.groups is not None and self.name != "image_folder":
+            raise ValueError("groups: only `image_folder` has a table of groups; remove it")
         if self.forget.kind == "group" and self.groups is None:
             raise ValueError("groups: needed to forget by group: a CSV table of file and group")
         wanted = self.train + self.validation + self.test

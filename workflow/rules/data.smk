@@ -24,7 +24,7 @@ rule prepare_data:
         runtime=needs.minutes("prepare_data"),
     params:
         settings=plan.settings(
-            seed=experiment.seed, data=experiment.data, folder=plan.data_folder
+            seed=experiment.seed, data=plan.data, folder=plan.data_folder
         ),
     message:
         "Reading and dividing the data"
