@@ -29,7 +29,7 @@ paper: setup tex
 	@$(IN_VENV) snakemake --cores $(CORES) --configfile $(CONFIG)
 
 test: setup tex
-	@$(IN_VENV) python -m pytest -m "not cluster"
+	@$(IN_VENV) python -m pytest -m "not cluster" --numprocesses auto --dist loadgroup
 
 test-cluster: setup tex
 	@$(IN_VENV) python -m pytest -m cluster

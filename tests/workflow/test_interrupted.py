@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 
 def start(checkout, config: Path, *arguments: str) -> subprocess.Popen:
@@ -72,7 +72,7 @@ def test_interrupted_runs_end_with_the_same_bytes(finished, fresh):
 
     done = 0
     while done < wanted:
-        if interrupt(fresh, config, WAYS[done % len(WAYS)], rng.uniform(2, 14)):
+        if interrupt(fresh, config, WAYS[done % len(WAYS)], rng.uniform(2, 10)):
             done += 1
         else:  # that was the end of a run: begin anew
             shutil.rmtree(fresh.root / "results")

@@ -13,7 +13,7 @@ from PIL import Image
 from random_mask.metrics.competition import forgetting_quality
 from random_mask.weights import read_masks, read_weights
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 COLUMNS = (
     "method,original,n_models,forgetting_quality,forgetting_quality_low,forgetting_quality_high,"
@@ -116,7 +116,7 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 
 def test_figures_and_paper_are_the_same_bytes_again(copy_of_finished, finished):
-    names = ["paper.pdf", *(f"figures/{path.name}" for path in finished.result("figures").iterdir())]
+    names = ["paper.pdf", *(f"figures/{path.name}" for path in finished.result("figures").glob("*.pdf"))]
     for name in names:
         copy_of_finished.result(name).unlink()
     assert copy_of_finished.snakemake().returncode == 0
