@@ -88,8 +88,8 @@ RECIPE = {
     "order": "fleet",
 }
 FOR_UNLEARNING = {"objective", "images", "labels", "last", "salient", "kept_gradient"}
-WALKED = ("finetune", "random_mask")
-"""Methods are treated alike: all leaves of these two are walked, and one of the others."""
+WALKED = ("random_mask",)
+"""Methods are treated alike: all leaves of this one are walked, and one of each of the others."""
 
 
 def expected(leaf: str):
@@ -156,7 +156,7 @@ def test_every_value_of_the_configuration_re_runs_what_depends_on_it(finished, t
         plans = dict(zip(chosen, pool.map(plan, chosen), strict=True))
     wrong = {leaf: found for leaf, found in plans.items() if found and found[0] != found[1]}
     assert not wrong
-    assert sum(found is not None for found in plans.values()) > 60
+    assert sum(found is not None for found in plans.values()) > 50
 
 
 def test_a_change_of_one_method_re_trains_that_method_only(finished, tmp_path):
