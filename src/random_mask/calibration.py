@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from random_mask.cost import BACKWARD, Speed, Work
@@ -91,6 +92,11 @@ def training_speed(
     return speed, len(moves) - 1
 
 
+def _import_stage(name: str) -> None:
+    """Import all that a job of a stage imports, whose cost is part of its start."""
+    import_module(f"random_mask.stages.{name}")
+
+
 def _noise(images: int, size: int) -> dict[str, np.ndarray]:
     """Return a data set of noise."""
     import numpy as np
@@ -113,9 +119,9 @@ def _measure_torch(request: Mapping[str, Any]) -> dict[str, Any]:
     from random_mask.models import build_resnet18, forward_flops, parameter_count, without_dead_taps
     from random_mask.settings import Recipe, Step
     from random_mask.stacked import stack
-    from random_mask.stages import retrain  # noqa: F401 - all that such a job imports
     from random_mask.training import EVALUATION_BATCH, Images, evaluate
 
+    _import_stage("retrain")
     torch.set_num_threads(1)
     recipe = Recipe.model_validate(request["recipe"])
     precision = precision_of(request["precision"], torch.device("cpu"))
@@ -170,8 +176,8 @@ def _measure_scipy(request: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from random_mask.metrics import intervals
-    from random_mask.stages import evaluate  # noqa: F401 - all that such a job imports
 
+    _import_stage("evaluate")
     started = time.process_time()
     examples = min(request["examples"], EXAMPLES)
     rng = np.random.default_rng(0)
@@ -195,8 +201,8 @@ def _measure_numpy(request: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from random_mask.perturb import draw_masks
-    from random_mask.stages import perturb  # noqa: F401 - all that such a job imports
 
+    _import_stage("perturb")
     started = time.process_time()
     weights = {"layer.weight": np.zeros(request["weights"], np.float32)}
     taken = []

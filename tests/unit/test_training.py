@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from small_images import small_images
 
 from random_mask.fitting import Fleet, fit_fleet
 from random_mask.models import build_resnet18, without_dead_taps
@@ -19,17 +20,7 @@ def _one_thread():
 
 @pytest.fixture(scope="module")
 def images() -> Images:
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 4
-    pixels = rng.integers(0, 60, size=(60, 3, 32, 32)) + 60 * labels[:, None, None, None] // 2
-    return Images.from_arrays(
-        {
-            "pixels": pixels.astype(np.uint8),
-            "labels": labels.astype(np.int64),
-            "mean": np.full(3, 100, dtype=np.float32),
-            "std": np.full(3, 50, dtype=np.float32),
-        }
-    )
+    return small_images(60)
 
 
 PARTS = {

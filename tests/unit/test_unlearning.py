@@ -5,6 +5,7 @@ import pytest
 import torch
 import yaml
 from scipy import stats
+from small_images import small_images
 
 from random_mask.config import Method
 from random_mask.fitting import Fleet, fit_fleet, flattened
@@ -31,12 +32,7 @@ def _one_thread():
 
 @pytest.fixture(scope="module")
 def images() -> Images:
-    rng = np.random.default_rng(0)
-    labels = np.arange(48) % 4
-    pixels = rng.integers(0, 60, size=(48, 3, 32, 32)) + 60 * labels[:, None, None, None] // 2
-    arrays = {"pixels": pixels.astype(np.uint8), "labels": labels.astype(np.int64)}
-    statistics = {"mean": np.full(3, 100, np.float32), "std": np.full(3, 50, np.float32)}
-    return Images.from_arrays(arrays | statistics)
+    return small_images(48)
 
 
 @pytest.fixture(scope="module")

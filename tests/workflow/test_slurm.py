@@ -24,11 +24,13 @@ OPTIONS = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-stat
 @pytest.fixture(scope="module")
 def slurm():
     """A SLURM of one node, for one test session at a time."""
+    # Installing packages and starting daemons takes root; nothing of the project but this test needs it.
     if os.geteuid() != 0:
         pytest.skip("setting up SLURM needs root")
     with (Path(tempfile.gettempdir()) / "random-mask-slurm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         started = subprocess.run([ONE_NODE, "start"], stdout=subprocess.PIPE, text=True)
+        # Another SLURM is here, which must be left alone, or its packages cannot be had; the script says which.
         if started.returncode == CANNOT_RUN_HERE:
             pytest.skip(started.stdout.splitlines()[-1])
         assert started.returncode == 0, started.stdout
