@@ -30,7 +30,7 @@ def slurm():
     with (Path(tempfile.gettempdir()) / "random-mask-slurm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         started = subprocess.run([ONE_NODE, "start"], stdout=subprocess.PIPE, text=True)
-        # Another SLURM is here, which must be left alone, or its packages cannot be had; the script says which.
+        # Another SLURM is here, which is left alone, or its packages cannot be had: the script says which.
         if started.returncode == CANNOT_RUN_HERE:
             pytest.skip(started.stdout.splitlines()[-1])
         assert started.returncode == 0, started.stdout
