@@ -37,3 +37,4 @@ rule all:
         plan.path("paper.pdf"),
         plan.path("scores.csv"),
         plan.path("provenance.json"),
+        plan.chosen,

@@ -14,7 +14,7 @@ from random_mask.settings import Perturbation, RandomMask
 __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n")
-TABLES = ("scores", "masks", "cost", "environment", "config", "simulation")
+TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning")
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:
@@ -144,6 +144,16 @@ class Plan:
     def by_n(self) -> list[str]:
         """The scores of smaller fleets, by method."""
         return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.shown(), "retrain"]]
+
+    @property
+    def chosen(self) -> list[str]:
+        """The choice of hyper-parameters, if the experiment has a search."""
+        return [self.path("chosen.yaml")] if self.experiment.search else []
+
+    @property
+    def tuned(self) -> list[str]:
+        """The choice that the experiment takes methods from, if it does."""
+        return [self.experiment.tuned] if self.experiment.tuned else []
 
     @property
     def figures(self) -> list[str]:

@@ -5,6 +5,7 @@
 #   scores.csv                                   all rows
 #   comparisons.csv                              paired differences between methods
 #   scores_by_n.csv                              scores of smaller fleets
+#   chosen.yaml                                  of an experiment with a search: the hyper-parameters it chose
 #   simulation.csv                               what the metric gives for known distributions
 
 
@@ -127,6 +128,31 @@ rule scores:
         "python -m random_mask.stages.scores --rows {input.rows:q} --costs {input.costs:q} --speed {input.speed:q} "
         "--differences {input.differences:q} --sizes {input.sizes:q} --output {output.scores:q} "
         "--comparisons {output.comparisons:q} --by-n {output.by_n:q} 2> {log:q}"
+
+
+rule choose:
+    """Choose the hyper-parameters of each method that is tuned: those of its best trial."""
+    input:
+        scores=rules.scores.output.scores,
+        code=stage_code("choose"),
+    output:
+        plan.path("chosen.yaml"),
+    log:
+        plan.path("logs/choose.log"),
+    benchmark:
+        plan.path("benchmarks/choose.tsv")
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("choose"),
+        runtime=needs.minutes("choose"),
+    params:
+        settings=plan.settings(experiment=experiment),
+    message:
+        "Choosing hyper-parameters"
+    shell:
+        "python -m random_mask.stages.choose --settings {params.settings:q} --scores {input.scores:q} "
+        "--output {output:q} 2> {log:q}"
 
 
 rule simulate:

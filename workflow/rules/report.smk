@@ -45,6 +45,7 @@ rule tables:
         simulation=plan.path("simulation.csv"),
         costs=plan.all_fleets("json"),
         speed="reference/speed.json",
+        tuned=plan.tuned,
         code=stage_code("tables"),
         lock="requirements.txt",
     output:
@@ -67,7 +68,7 @@ rule tables:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --masks {input.masks:q} "
         "--simulation {input.simulation:q} --costs {input.costs:q} --speed {input.speed:q} "
-        "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
+        "--tuned {input.tuned:q} --output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
 
 
 rule paper:

@@ -41,6 +41,7 @@ ORIGINS = {
     "model": "fleets/original/0/models.json (rule train_original)",
     "scores": "scores.csv (rule scores)",
     "simulation": "simulation.csv (rule simulate)",
+    "tuning": "the file that the configuration names as `tuned` (rule choose)",
     "sweep": "the configuration and scores.csv (rule scores)",
 }
 """The file, and the rule that makes it, from which the numbers of each first part of a key are taken."""
@@ -64,6 +65,7 @@ def collect(
     environment: Mapping[str, str],
     reference: str,
     simulation: pd.DataFrame,
+    choices: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
 
@@ -77,9 +79,10 @@ def collect(
         environment: what computed the run: machine and versions.
         reference: the processor whose speed is the price of the work.
         simulation: `simulation.csv`.
+        choices: the `chosen.yaml` that methods are taken from, if there is one.
     """
-    # How the work is cut into jobs changes nothing that is printed.
-    configured = experiment.model_dump(mode="json", exclude={"shards"})
+    # How the work is cut into jobs changes nothing that is printed, and trials have a file of their own.
+    configured = experiment.model_dump(mode="json", exclude={"shards", "search", "tuned"})
     numbers = {"experiment": escape(experiment.experiment)}
     numbers |= {f"config/{key}": text for key, text in _leaves(configured)}
     numbers |= _simulation(simulation)
@@ -89,6 +92,9 @@ def collect(
     for method, counts in masks.items():
         numbers |= _masks(method, counts)
     numbers |= _sweep(experiment, scores)
+    for content in choices:
+        numbers |= {f"tuning/{key}": plain(content[key]) for key in ("experiment", "trials", "models")}
+        numbers["tuning/budget"] = f"{100 * content['budget']:g}"
     numbers["cost/models"] = str(sum(len(spent) for spent in seconds.values()))
     numbers["cost/core_hours"] = f"{sum(map(sum, seconds.values())) / 3600:.2f}"
     numbers["cost/reference"] = escape(reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from random_mask.report.names import label
 from random_mask.report.numbers import escape, plain
 from random_mask.settings import Recipe
 
-__all__ = ["config", "cost", "environment", "masks", "scores", "simulation"]
+__all__ = ["config", "cost", "environment", "masks", "scores", "simulation", "tuning"]
 
 
 def tabular(
@@ -188,3 +189,31 @@ def config(experiment: Experiment) -> str:
     rows = [["Mask ratio", *(ratio for ratio, _ in columns.values())]]
     rows += [[name, *(text(recipe) for _, recipe in columns.values())] for name, text in lines.items()]
     return tabular("@{}l" + "c" * len(columns) + "@{}", ["", *columns], rows)
+
+
+def tuning(choices: Sequence[Mapping[str, Any]]) -> str:
+    """Return the values that tuning chose, by method.
+
+    Args:
+        choices: the content of the `chosen.yaml` that the experiment takes methods from, if it does.
+    """
+    rows = [
+        [
+            escape(label(choice["of"])),
+            escape(", ".join(f"{key} {_value(value)}" for key, value in choice["values"].items())),
+            f"{choice['score']:.3f}",
+            f"{100 * choice['cost']:.0f}",
+        ]
+        for content in choices
+        for choice in content["choices"].values()
+    ]
+    head = ["Method", "Chosen values", "{Score of the trial}", r"{Cost (\%)}"]
+    columns = r"@{}l>{\raggedright\arraybackslash}p{0.6\linewidth}S[table-format=1.3]S[table-format=3.0]@{}"
+    return tabular(columns, head, rows or [["--", "no method of this experiment was tuned", "{--}", "{--}"]])
+
+
+def _value(value: Any) -> str:
+    """Return a value of a configuration on one line, a section without its braces."""
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_value(inner)}" for key, inner in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from pydantic import BaseModel
 
 from random_mask.config import Experiment
@@ -32,12 +33,14 @@ def main(
     masks: list[Input],
     costs: list[Input],
     speed: Source,
+    tuned: list[Source],
     simulation: Input,
     output: Output,
     tabulars: list[Output],
 ) -> None:
     """Write `output`, the macros, and each table that is asked for; its kind is the name of the file."""
     experiment = settings.experiment
+    choices = [yaml.safe_load(read_text(path)) for path in tuned]
     table, simulated = pd.read_csv(scores), pd.read_csv(simulation)
     counts = {
         method: pd.concat([pd.read_csv(path) for path in masks if path.parent.parent.name == method])
@@ -61,6 +64,7 @@ def main(
         environment,
         json.loads(read_text(speed))["machine"]["processor"],
         simulated,
+        choices,
     )
     write_text(output, numbers.as_tex(collected))
     texts = {
@@ -76,6 +80,7 @@ def main(
         "simulation": lambda: tables.simulation(simulated),
         "environment": lambda: tables.environment(environment),
         "config": lambda: tables.config(experiment),
+        "tuning": lambda: tables.tuning(choices),
     }
     for path in tabulars:
         write_text(path, texts[path.stem]())
