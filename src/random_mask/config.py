@@ -148,20 +148,24 @@ class Experiment(Section):
         return self
 
     def _check_trials(self) -> None:
-        trials = self.trials()
-        if not self.search:
-            return
-        allowed = self.search.budget * self.training.epochs * self._sizes()["retain"]
-        for name, definition in trials.items():
-            passed = sum(
-                step.cycles * sum(self._passed(recipe) for recipe in step.finetune)
-                for step in definition.steps()
-            )
+        allowed = self.search.budget * self.training.epochs * self._sizes()["retain"] if self.search else 0
+        for trial, definition in self.trials().items():
+            passed = max(self._passed(definition, kind) for kind in ("even", "odd"))
             if passed > allowed:
                 raise ValueError(
-                    f"search.spaces.{name.rpartition('.')[0]}: a trial passes {passed:,} images a model, more "
-                    f"than the budget of {allowed:,.0f}; lower its epochs or cycles"
+                    f"search.spaces.{trial.partition('.trial_')[0]}: a trial passes {passed:,} images a model, "
+                    f"more than the budget of {allowed:,.0f}; lower its epochs or cycles"
                 )
+
+    def _passed(self, method: Method, kind: str) -> int:
+        """Return how many images a method passes through an even or an odd model."""
+        sizes, passed = self._sizes(), 0
+        for step in method.steps():
+            for recipe in step.finetune if step.models in ("all", kind) else ():
+                beside = min(recipe.batch, sizes["forget"]) if recipe.images == "both" else 0
+                steps = -(-sizes[recipe.images] // recipe.batch)
+                passed += step.cycles * recipe.epochs * (sizes[recipe.images] + beside * steps)
+        return passed
 
     def _sizes(self) -> dict[str, int]:
         retain = self.data.train - self.data.forgotten
@@ -171,10 +175,6 @@ class Experiment(Section):
             "forget": self.data.forgotten,
             "validation": self.data.validation,
         }
-
-    def _passed(self, recipe: Recipe) -> int:
-        beside = self._sizes()["both"] // recipe.batch * min(recipe.batch, self.data.forgotten)
-        return recipe.epochs * (self._sizes()[recipe.images] + (beside if recipe.images == "both" else 0))
 
     def _check_last_batches(self) -> None:
         retain = self.data.train - self.data.forgotten
@@ -338,7 +338,9 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
             f"{source}: tuned: {path} does not exist; a `search` makes such a file, or remove the key"
         ) from None
     except (yaml.YAMLError, TypeError, KeyError):
-        raise InputError(f"{path}: not a file of chosen methods; make it again, or remove the key `tuned`") from None
+        raise InputError(
+            f"{path}: not a file of chosen methods; make it again, or remove the key `tuned`"
+        ) from None
     # What is read again, as a stage's settings, has them already.
     return content | {"methods": {**methods, **{name: methods.get(name, chosen[name]) for name in chosen}}}
 

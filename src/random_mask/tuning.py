@@ -1,4 +1,4 @@
-"""Which of its trials a method is tuned to: the one with the highest score, the same number for every method."""
+"""Which of its trials a method is tuned to: the one with the highest score. All methods get as many."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def chosen(experiment: Experiment, scores: pd.DataFrame) -> dict[str, Any]:
 
     Args:
         experiment: an experiment with a `search`.
-        scores: its `scores.csv`. Several original models count by their mean; of equal trials the first counts.
+        scores: its `scores.csv`. Several original models count by their mean; of equal trials, the first.
 
     Returns:
-        What the search was, `choices`, how each method was chosen, and `methods`, their definitions, each under
-        the name `<method>_tuned`. All of it is plain YAML.
+        What the search was; `choices`, how each method was chosen; and `methods`, their definitions. Each
+        stands under the name `<method>_tuned`. All of it is plain YAML.
     """
     search, trials, values = experiment.search, experiment.trials(), experiment.trial_values()
     columns = ["score", "score_low", "score_high", "seconds_per_model"]

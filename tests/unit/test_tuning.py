@@ -115,7 +115,7 @@ def test_the_best_trial_over_all_originals_is_chosen_and_can_be_used(tmp_path, m
 
 def test_a_missing_or_foreign_choice_is_named(tmp_path):
     plain = {key: value for key, value in CONTENT.items() if key != "search"}
-    with pytest.raises(InputError, match="tuned: nowhere.yaml does not exist"):
+    with pytest.raises(InputError, match=r"tuned: nowhere\.yaml does not exist"):
         validate(plain | {"tuned": "nowhere.yaml"})
     (tmp_path / "x.yaml").write_text("just text")
     with pytest.raises(InputError, match="not a file of chosen methods"):

@@ -70,11 +70,10 @@ def masks(counts: Mapping[str, pd.DataFrame], filters: Mapping[str, str]) -> str
     """Return the share of the weights of each kind that each random-mask method set to zero.
 
     Args:
-        counts: the counts of masked weights by method.
+        counts: the rows of `masks.csv`, by method.
         filters: what each method spares, the head of its column.
     """
-    first = next(iter(counts.values()))
-    one = first[first["model"] == first["model"].min()]
+    one = next(iter(counts.values()))
     rows = []
     for kind, pattern in {**KINDS, "All": ""}.items():
         row = [kind, plain(int(one.loc[one["tensor"].str.contains(pattern), "weights"].sum()))]
@@ -117,18 +116,23 @@ SIMULATED = {
 }
 
 
-def cost(seconds: Mapping[str, Sequence[float]]) -> str:
+def cost(costs: pd.DataFrame) -> str:
     """Return what training cost, by fleet.
 
     Args:
-        seconds: for each fleet, the seconds of each of its models on one core, counted.
+        costs: `costs.csv`.
     """
+    names = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
     rows = [
-        [escape(name), str(len(s)), f"{sum(s) / len(s):.1f}", f"{sum(s) / 60:.1f}"]
-        for name, s in seconds.items()
+        [
+            escape(names.get(row.fleet, label(row.fleet))),
+            str(row.models),
+            f"{row.seconds / row.models:.1f}",
+            f"{row.seconds / 60:.1f}",
+        ]
+        for row in costs.itertuples()
     ]
-    total = [spent for s in seconds.values() for spent in s]
-    rows += [[], ["All", str(len(total)), "", f"{sum(total) / 60:.1f}"]]
+    rows += [[], ["All", str(costs["models"].sum()), "", f"{costs['seconds'].sum() / 60:.1f}"]]
     return tabular("@{}lrrr@{}", ["Fleet", "Models", "Seconds a model", "Core minutes"], rows)
 
 
