@@ -36,6 +36,7 @@ rule all:
     input:
         plan.path("paper.pdf"),
         plan.path("scores.csv"),
+        plan.path("claims.csv"),
         plan.path("provenance.json"),
         plan.chosen,
 

@@ -148,7 +148,8 @@ class Experiment(Section):
         return self
 
     def _check_trials(self) -> None:
-        allowed = self.search.budget * self.training.epochs * self._sizes()["retain"] if self.search else 0
+        share = self.search.budget if self.search else 0
+        allowed = share * self.training.epochs * self._sizes()["retain"]
         for trial, definition in self.trials().items():
             passed = max(self._passed(definition, kind) for kind in ("even", "odd"))
             if passed > allowed:
@@ -239,11 +240,13 @@ class Experiment(Section):
             ("random_mask", "retrain"),
             ("finetune", "retrain"),
         ]
-        unmasked = self.ratio_series().get(0.0)
-        if unmasked:
-            pairs.append(("random_mask", unmasked))
-        # Every variant of random mask against it, and the tuned one against all others.
-        pairs += [(name, "random_mask") for name in self.methods if name.startswith("random_mask_")]
+        pairs += [("random_mask", name) for name in self.ratio_series().values() if name != "random_mask"]
+        # Every variant of random mask against the plain one that spares the same tensors.
+        plain = {spare: name for name, spare in STUDIED.items() if spare}
+        for name, method in self.methods.items():
+            if name.startswith("random_mask_") and name not in STUDIED:
+                pairs.append((name, plain[getattr(method.perturb, "spare", "published")]))
+        # The tuned one against all others.
         if TUNED in self.methods:
             others = [name for name in [*self.shown(), "retrain"] if name not in (TUNED, "random_mask")]
             pairs += [(TUNED, other) for other in others]

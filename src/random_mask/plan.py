@@ -15,7 +15,7 @@ from random_mask.settings import Perturbation, RandomMask
 __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n")
-TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning")
+TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning", "claims")
 
 
 REFERENCE = Path("reference")
@@ -166,6 +166,11 @@ class Plan:
         return [
             f"results/{config.parent.name}/reference" for config in sorted(REFERENCE.glob("*/config.yaml"))
         ]
+
+    @property
+    def reference_claims(self) -> list[str]:
+        """What the authors' results say of the claims."""
+        return [str(path) for path in sorted(REFERENCE.glob("*/claims.csv"))]
 
     def reported(self, folder: str) -> Experiment:
         """Return the experiment that the paper of a folder reports: this one, or the authors'."""

@@ -1,11 +1,40 @@
 # REQUIRED INPUTS: scores.csv, comparisons.csv, scores_by_n.csv, examples.npz, masks.csv, costs.csv, run.json,
 #   simulation.csv, all in results/<experiment>/ or, as the authors had them, in reference/<experiment>/; paper/
 # OUTPUTS, in results/<experiment>/ or, of the authors' results, in results/<experiment>/reference/:
+#   claims.csv      what the run says of each claim in paper/claims.yaml
 #   figures/*.pdf   the figures
 #   tables/*.tex    the tables
 #   numbers.tex     every number of the text, as macros
 #   paper.pdf       the paper
 #   provenance.json where each file of a run comes from: settings, hashes, machine, versions, time and memory
+
+
+rule claims:
+    """Judge the claims of the paper."""
+    input:
+        claims="paper/claims.yaml",
+        scores=plan.source("scores.csv"),
+        comparisons=plan.source("comparisons.csv"),
+        measures=plan.source("measures.csv"),
+        examples=plan.source("examples.npz"),
+        code=stage_code("claims"),
+    output:
+        "{folder}/claims.csv",
+    log:
+        "{folder}/logs/claims.log",
+    benchmark:
+        "{folder}/benchmarks/claims.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("claims"),
+        runtime=needs.minutes("claims"),
+    message:
+        "Judging the claims"
+    shell:
+        "python -m random_mask.stages.claims --claims {input.claims:q} --scores {input.scores:q} "
+        "--comparisons {input.comparisons:q} --measures {input.measures:q} --examples {input.examples:q} "
+        "--output {output:q} 2> {log:q}"
 
 
 rule figures:
@@ -47,7 +76,9 @@ rule tables:
         costs=plan.source("costs.csv"),
         run_file=plan.source("run.json"),
         simulation=plan.source("simulation.csv"),
+        claims="{folder}/claims.csv",
         tuned=lambda wildcards: plan.tuned(wildcards.folder),
+        references=plan.reference_claims,
         code=stage_code("tables"),
     output:
         numbers="{folder}/numbers.tex",
@@ -70,7 +101,8 @@ rule tables:
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --masks {input.masks:q} --costs {input.costs:q} "
-        "--run-file {input.run_file:q} --simulation {input.simulation:q} --tuned {input.tuned:q} "
+        "--run-file {input.run_file:q} --simulation {input.simulation:q} --claims {input.claims:q} "
+        "--tuned {input.tuned:q} --references {input.references:q} "
         "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
 
 

@@ -29,7 +29,9 @@ def main(
     costs: Input,
     run_file: Input,
     simulation: Input,
+    claims: Input,
     tuned: list[Source],
+    references: list[Source],
     output: Output,
     tabulars: list[Output],
 ) -> None:
@@ -37,6 +39,7 @@ def main(
     experiment = settings.experiment
     choices = [yaml.safe_load(read_text(path)) for path in tuned]
     table, simulated, cost = pd.read_csv(scores), pd.read_csv(simulation), pd.read_csv(costs)
+    judged = pd.read_csv(claims)
     # Of some perturbations the paper says how much they masked.
     shares = pd.read_csv(masks)
     counts = {method: shares[shares["method"] == method] for method in shares["method"].unique()}
@@ -52,6 +55,7 @@ def main(
         found["reference"],
         simulated,
         choices,
+        judged,
     )
     write_text(output, numbers.as_tex(collected))
     texts = {
@@ -67,6 +71,7 @@ def main(
         "simulation": lambda: tables.simulation(simulated),
         "environment": lambda: tables.environment(found["environment"]),
         "config": lambda: tables.config(experiment),
+        "claims": lambda: tables.claims(judged, {path.parent.name: pd.read_csv(path) for path in references}),
         "tuning": lambda: tables.tuning(choices),
     }
     for path in tabulars:
