@@ -105,6 +105,9 @@ class Experiment(Section):
                     )
                     + "; give yours another name"
                 )
+        earlier = getattr(self.data.forget, "of", "")
+        if earlier.startswith(f"results/{self.experiment}/"):
+            raise ValueError("data.forget.of: this experiment itself; name an earlier one")
         if self.ratio_sweep:
             own = self.methods["random_mask"].perturb.ratio
             ratios = [f"{ratio:g}" for ratio in [*self.ratio_sweep.ratios, own]]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from random_mask.config import Experiment
-from random_mask.settings import Perturbation, RandomMask
+from random_mask.settings import ARCHIVES, Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
@@ -71,10 +71,25 @@ class Plan:
 
     @property
     def data_files(self) -> list[str]:
-        """The files that the data set is read from, as far as the configuration names files."""
+        """The files that the data set is read from: archives, and files that the configuration names."""
         data = self.experiment.data
-        named = (data.path, data.groups, getattr(data.forget, "file", None))
-        return [name for name in named if name is not None and not Path(name).is_dir()]
+        named = [data.path, data.groups, getattr(data.forget, "file", None)]
+        named += [getattr(data.forget, name, None) for name in ("of", "split_table")]
+        files = [name for name in named if name is not None and not Path(name).is_dir()]
+        return [*ARCHIVES.get(data.name, []), *files]
+
+    def missing_data(self) -> str | None:
+        """Return what to do first, if a file of the data set is not there that no rule makes."""
+        archives = ARCHIVES.get(self.experiment.data.name, [])
+        for name in self.data_files:
+            if name not in archives and not Path(name).exists():
+                if name == getattr(self.experiment.data.forget, "of", None):
+                    return (
+                        f"{name}: not there yet (data.forget.of); run first, with the configuration of that "
+                        f"experiment: snakemake --cores 2 {name} --configfile FILE"
+                    )
+                return f"{name}: no such file or folder; correct its name in `data` of the configuration"
+        return None
 
     @property
     def data_folder(self) -> str:
