@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from random_mask.config import Experiment
@@ -84,9 +84,10 @@ class Plan:
         for name in self.data_files:
             if name not in archives and not Path(name).exists():
                 if name == getattr(self.experiment.data.forget, "of", None):
+                    earlier = PurePosixPath(name).parts[-4]
                     return (
-                        f"{name}: not there yet (data.forget.of); run first, with the configuration of that "
-                        f"experiment: snakemake --cores 2 {name} --configfile FILE"
+                        f"{name}: not there yet, but named in data.forget.of; run first: "
+                        f"snakemake --cores 2 {name} --configfile config/{earlier}.yaml"
                     )
                 return f"{name}: no such file or folder; correct its name in `data` of the configuration"
         return None

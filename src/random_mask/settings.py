@@ -126,7 +126,7 @@ class MemorisedForget(Section):
     """How the forget set is chosen."""
     size: Annotated[int, Field(ge=1)]
     """Number of images to forget; the forget set of the earlier experiment has at least as many."""
-    of: Annotated[str, Field(pattern=r"^(.+/)?evaluation/original/original-\d+\.npz$")]
+    of: Annotated[str, Field(pattern=r"^.+/evaluation/original/original-\d+\.npz$")]
     """The earlier experiment's evaluation of its original model, relative to the root of the repository:
     `results/<experiment>/evaluation/original/original-0.npz`."""
 
