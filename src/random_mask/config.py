@@ -129,6 +129,9 @@ class Experiment(Section):
                     )
                     + "; give yours another name"
                 )
+        earlier = getattr(self.data.forget, "of", "")
+        if earlier.startswith(f"results/{self.experiment}/"):
+            raise ValueError("data.forget.of: this experiment itself; name an earlier one")
         if self.ratio_sweep:
             own = self.methods["random_mask"].perturb.ratio
             ratios = [f"{ratio:g}" for ratio in [*self.ratio_sweep.ratios, own]]
@@ -153,9 +156,10 @@ class Experiment(Section):
         for trial, definition in self.trials().items():
             passed = max(self._passed(definition, kind) for kind in ("even", "odd"))
             if passed > allowed:
+                name = trial.partition(".trial_")[0]
                 raise ValueError(
-                    f"search.spaces.{trial.partition('.trial_')[0]}: a trial passes {passed:,} images a model, "
-                    f"more than the budget of {allowed:,.0f}; lower its epochs or cycles"
+                    f"search.spaces.{name}: a trial passes {passed:,} images a model, more than the budget "
+                    f"of {allowed:,.0f}; lower its epochs or cycles"
                 )
 
     def _passed(self, method: Method, kind: str) -> int:

@@ -24,7 +24,7 @@ from random_mask.cost import BACKWARD, Speed, Work
 from random_mask.cost import seconds as price
 from random_mask.metrics.intervals import SMALLEST_FLEET, subset_size
 from random_mask.plan import shards
-from random_mask.settings import DATASET_SIZES, RandomMask, Recipe, Step
+from random_mask.settings import RandomMask, Recipe, Step
 
 __all__ = ["Estimate", "Gpu", "Job", "Pace", "calibrate", "jobs_of", "predict", "wall_time"]
 
@@ -45,16 +45,14 @@ REPORT = {
     "provenance": 0.4,
 }
 """Processor seconds of the stages that cost about the same in every experiment, start-up included, on the
-machine of `reference/speed.json`. They are not measured again and matter to the smallest experiments only."""
+machine of `reference/speed.json`. They are not measured again and matter to the smallest experiments only.
+Downloads are not counted: they are once for all experiments and depend on the network."""
 
 WORKFLOW_SECONDS = 3
 """What Snakemake takes before the first job."""
 
 ASSUMED = 10
 """Where the size of the forget set is known only once the images are read, one training image in so many."""
-CLASSES = 10
-"""Of the logits that are stored, which are of little account."""
-
 # Bytes on disk.
 EACH_JOB = 12_000
 """Log, benchmark and the records of its outputs."""
@@ -265,10 +263,9 @@ def sizes_of(experiment: Experiment) -> dict[str, int]:
 
 
 def _pixels(experiment: Experiment) -> int:
-    """Return the bytes of the images of the data set, all of which are stored."""
+    """Return the bytes of the images that are used, which are stored."""
     data = experiment.data
-    images = DATASET_SIZES.get(data.name, data.train + data.validation + data.test)
-    return images * 3 * data.image_size**2
+    return (data.train + data.validation + data.test) * 3 * data.image_size**2
 
 
 class _Prices:
@@ -427,7 +424,7 @@ def disk(experiment: Experiment, pace: Pace, n_jobs: int) -> int:
     n, sizes = experiment.models, sizes_of(experiment)
     kept = sum(sizes.values()) - max(0, sizes["retain"] - RETAIN_SAMPLE)
     methods, originals = experiment.all_methods().values(), experiment.originals
-    logits = kept * CLASSES * 4
+    logits = kept * experiment.data.classes * 4
     fleets = originals + n * (2 + len(methods) * originals)
     masks = sum(masks_of(method.steps()) for method in methods) * originals * n * pace.whole_weights // 8
     rows = originals * (2 + len(methods))

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from random_mask.config import Experiment, load
-from random_mask.settings import Perturbation, RandomMask
+from random_mask.settings import ARCHIVES, Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
@@ -76,10 +76,26 @@ class Plan:
 
     @property
     def data_files(self) -> list[str]:
-        """The files that the data set is read from, as far as the configuration names files."""
+        """The files that the data set is read from: archives, and files that the configuration names."""
         data = self.experiment.data
-        named = (data.path, data.groups, getattr(data.forget, "file", None))
-        return [name for name in named if name is not None and not Path(name).is_dir()]
+        named = [data.path, data.groups, getattr(data.forget, "file", None)]
+        named += [getattr(data.forget, name, None) for name in ("of", "split_table")]
+        files = [name for name in named if name is not None and not Path(name).is_dir()]
+        return [*ARCHIVES.get(data.name, []), *files]
+
+    def missing_data(self) -> str | None:
+        """Return what to do first, if a file of the data set is not there that no rule makes."""
+        archives = ARCHIVES.get(self.experiment.data.name, [])
+        for name in self.data_files:
+            if name not in archives and not Path(name).exists():
+                if name == getattr(self.experiment.data.forget, "of", None):
+                    earlier = PurePosixPath(name).parts[-4]
+                    return (
+                        f"{name}: not there yet, but named in data.forget.of; run first: "
+                        f"snakemake --cores 2 {name} --configfile config/{earlier}.yaml"
+                    )
+                return f"{name}: no such file or folder; correct its name in `data` of the configuration"
+        return None
 
     @property
     def data_folder(self) -> str:
