@@ -30,6 +30,9 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+report: "workflow/report/workflow.rst"
+
+
 # Neither of these runs in a dry run, nor in the processes of jobs.
 onstart:
     terminal.follow(

@@ -14,6 +14,7 @@ from random_mask.settings import Perturbation, RandomMask
 __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n")
+PAGES = ("scores", "comparisons")
 TABLES = ("scores", "masks", "cost", "environment", "config", "simulation")
 
 
@@ -149,6 +150,16 @@ class Plan:
     def figures(self) -> list[str]:
         """The figures of the paper that are drawn from data."""
         return [self.path(f"figures/{name}.pdf") for name in FIGURES]
+
+    @property
+    def browser_figures(self) -> dict[str, str]:
+        """The same figures for the HTML report, by name."""
+        return {name: self.path(f"figures/{name}.png") for name in FIGURES}
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The tables of the HTML report, by name."""
+        return {name: self.path(f"tables/{name}.html") for name in PAGES}
 
     @property
     def tables(self) -> list[str]:

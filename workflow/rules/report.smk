@@ -1,7 +1,7 @@
 # REQUIRED INPUTS: scores.csv, comparisons.csv, evaluation/, masks/, fleets/ (costs), paper/
 # OUTPUTS:
-#   figures/*.pdf   the figures
-#   tables/*.tex    the tables
+#   figures/*.pdf   the figures; .png: the same for the HTML report
+#   tables/*.tex    the tables; .html: those of the HTML report
 #   numbers.tex     every number of the text, as macros
 #   paper.pdf       the paper
 #   provenance.json where each file comes from: settings, hashes, machine, versions, time and memory
@@ -16,6 +16,15 @@ rule figures:
         code=stage_code("figures"),
     output:
         plan.figures,
+        [
+            report(
+                path,
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"figure": name.replace("_", " ")},
+            )
+            for name, path in plan.browser_figures.items()
+        ],
     log:
         plan.path("logs/figures.log"),
     benchmark:
@@ -50,6 +59,15 @@ rule tables:
     output:
         numbers=plan.path("numbers.tex"),
         tables=plan.tables,
+        pages=[
+            report(
+                path,
+                caption=f"../report/{name}_table.rst",
+                category="Tables",
+                labels={"table": name},
+            )
+            for name, path in plan.pages.items()
+        ],
     log:
         plan.path("logs/tables.log"),
     benchmark:
@@ -67,7 +85,7 @@ rule tables:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --masks {input.masks:q} "
         "--simulation {input.simulation:q} --costs {input.costs:q} --speed {input.speed:q} "
-        "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
+        "--output {output.numbers:q} --tabulars {output.tables:q} --pages {output.pages:q} 2> {log:q}"
 
 
 rule paper:
@@ -79,7 +97,12 @@ rule paper:
         numbers=plan.path("numbers.tex"),
         code=stage_code("paper"),
     output:
-        plan.path("paper.pdf"),
+        report(
+            plan.path("paper.pdf"),
+            caption="../report/paper.rst",
+            category="Paper",
+            labels={"file": "paper.pdf"},
+        ),
     log:
         plan.path("logs/paper.log"),
     benchmark:
@@ -99,7 +122,11 @@ rule paper:
 rule provenance:
     """Collect where every file comes from, and what it took."""
     input:
-        artifacts=[plan.path(name) for name in ("paper.pdf", "scores.csv")],
+        artifacts=[
+            *[plan.path(name) for name in ("paper.pdf", "scores.csv")],
+            *plan.browser_figures.values(),
+            *plan.pages.values(),
+        ],
         code=stage_code("provenance"),
     output:
         plan.path("provenance.json"),

@@ -20,7 +20,7 @@ class Settings(BaseModel):
 def main(
     *, settings: Settings, scores: Input, by_n: Input, evaluations: list[Input], output: list[Output]
 ) -> None:
-    """Draw each figure that is asked for; its kind is the name of the file."""
+    """Draw each figure that is asked for, once for all its formats; its kind is the name of the file."""
     table = pd.read_csv(scores)
     fleets = {
         path.parent.name: read_npz(path)
@@ -36,9 +36,9 @@ def main(
         "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.methods),
         "training": lambda: figures.training(fleets, settings.methods),
     }
-    for path in output:
-        figures.save(drawings[path.stem](), path)
-        progress(path.name)
+    for kind in dict.fromkeys(path.stem for path in output):
+        figures.save(drawings[kind](), *(path for path in output if path.stem == kind))
+        progress(kind)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from random_mask.cost import seconds
 from random_mask.files import read_text, write_text
 from random_mask.fleets import read_speed, read_works
 from random_mask.provenance import read_record
-from random_mask.report import numbers, tables
+from random_mask.report import numbers, summary, tables
+from random_mask.report.agreement import parse_comparisons, parse_scores
 from random_mask.report.names import label
 from random_mask.stages.command import Input, Output, Source, progress, run
 
@@ -35,8 +36,9 @@ def main(
     simulation: Input,
     output: Output,
     tabulars: list[Output],
+    pages: list[Output],
 ) -> None:
-    """Write `output`, the macros, and each table that is asked for; its kind is the name of the file."""
+    """Write `output`, the macros, and each table and page that is asked for; its kind is the file's name."""
     experiment = settings.experiment
     table, simulated = pd.read_csv(scores), pd.read_csv(simulation)
     counts = {
@@ -79,6 +81,19 @@ def main(
     }
     for path in tabulars:
         write_text(path, texts[path.stem]())
+    shown = {
+        "scores": lambda: ("Scores", summary.scores(parse_scores(read_text(scores)))),
+        "comparisons": lambda: (
+            "Paired differences",
+            summary.comparisons(parse_comparisons(read_text(comparisons))),
+        ),
+    }
+    for path in pages:
+        title, rows = shown[path.stem]()
+        labelled = rows.assign(
+            **{name: rows[name].map(label) for name in ("method", "against") if name in rows}
+        )
+        write_text(path, summary.page(title, labelled))
     progress(f"{len(collected)} numbers")
 
 
