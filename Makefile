@@ -20,7 +20,7 @@ TEX := latexmk texlive-latex-base texlive-latex-recommended texlive-latex-extra 
 	texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help paper report test test-cluster setup tex lock schema format clean
+.PHONY: help paper report test test-cluster setup tex lock schema drawing format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -80,6 +80,9 @@ lock:
 schema: setup
 	@$(IN_VENV) python -c 'from random_mask.config import json_schema; print(json_schema(), end="")' \
 		> workflow/schemas/config.schema.json
+
+drawing: setup
+	@$(IN_VENV) sh -c 'snakemake --rulegraph mermaid-js | python workflow/scripts/drawing.py README.md'
 
 format: setup
 	@$(IN_VENV) sh -c 'ruff format . && ruff check --fix . && snakefmt Snakefile workflow'
