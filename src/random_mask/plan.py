@@ -15,8 +15,8 @@ from random_mask.settings import ARCHIVES, Perturbation, RandomMask
 __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n")
+PAGES = ("scores", "comparisons", "claims")
 TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning", "claims")
-
 
 REFERENCE = Path("reference")
 """The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
@@ -200,6 +200,16 @@ class Plan:
     def figures(self) -> list[str]:
         """The figures of a paper that are drawn from data, by the wildcard `folder`."""
         return [f"{{folder}}/figures/{name}.pdf" for name in FIGURES]
+
+    @property
+    def browser_figures(self) -> dict[str, str]:
+        """The same figures for the HTML report, by name."""
+        return {name: f"{{folder}}/figures/{name}.png" for name in FIGURES}
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The tables of the HTML report, by name."""
+        return {name: f"{{folder}}/tables/{name}.html" for name in PAGES}
 
     @property
     def tables(self) -> list[str]:

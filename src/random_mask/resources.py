@@ -62,7 +62,7 @@ class Needs:
         """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
 
         def request(wildcards: Wildcards, attempt: int) -> int:
-            seconds = START_SECONDS + self._seconds(rule, wildcards)
+            seconds = START_SECONDS + self.seconds(rule, wildcards)
             return math.ceil(FACTOR * seconds / 60) * attempt
 
         return request
@@ -75,7 +75,14 @@ class Needs:
 
         return request
 
-    def _seconds(self, rule: str, wildcards: Wildcards) -> float:
+    def models(self, rule: str, wildcards: Wildcards) -> int:
+        """Return how many models a job trains."""
+        if rule == "train_original":
+            return 1
+        return _models(wildcards) if rule in ("retrain", "finetune") else 0
+
+    def seconds(self, rule: str, wildcards: Wildcards) -> float:
+        """Return what a job takes of a slow core, without starting Python."""
         data = self.experiment.data
         retain = data.train - data.forgotten
         resampled = self.experiment.replicates * (data.forgotten or data.train // 10) * SECONDS_A_REPLICATE

@@ -8,6 +8,8 @@ from random_mask.provenance import first_damaged
 from random_mask.resources import Needs
 from random_mask.settings import ARCHIVES
 from random_mask.sources import stage_code
+from random_mask.terminal import Share, Terminal
+from snakemake.logging import logger
 
 try:
     experiment = validate(
@@ -21,6 +23,7 @@ except InputError as error:
 
 plan = Plan(experiment)
 needs = Needs(experiment)
+terminal = Terminal(logger)
 
 # A damaged file would make Snakemake run what reads it, and delete good results before that fails.
 if workflow.is_main_process and (

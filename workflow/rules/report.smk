@@ -1,9 +1,10 @@
 # REQUIRED INPUTS: scores.csv, comparisons.csv, scores_by_n.csv, examples.npz, masks.csv, costs.csv, run.json,
-#   simulation.csv, all in results/<experiment>/ or, as the authors had them, in reference/<experiment>/; paper/
+#   measures.csv, simulation.csv, all in results/<experiment>/ or, as the authors had them, in
+#   reference/<experiment>/; paper/
 # OUTPUTS, in results/<experiment>/ or, of the authors' results, in results/<experiment>/reference/:
 #   claims.csv      what the run says of each claim in paper/claims.yaml
-#   figures/*.pdf   the figures
-#   tables/*.tex    the tables
+#   figures/*.pdf   the figures; .png: the same for the HTML report
+#   tables/*.tex    the tables; .html: those of the HTML report
 #   numbers.tex     every number of the text, as macros
 #   paper.pdf       the paper
 #   provenance.json where each file of a run comes from: settings, hashes, machine, versions, time and memory
@@ -46,6 +47,15 @@ rule figures:
         code=stage_code("figures"),
     output:
         plan.figures,
+        [
+            report(
+                path,
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"figure": name.replace("_", " ")},
+            )
+            for name, path in plan.browser_figures.items()
+        ],
     log:
         "{folder}/logs/figures.log",
     benchmark:
@@ -83,6 +93,15 @@ rule tables:
     output:
         numbers="{folder}/numbers.tex",
         tables=plan.tables,
+        pages=[
+            report(
+                path,
+                caption=f"../report/{name}_table.rst",
+                category="Tables",
+                labels={"table": name},
+            )
+            for name, path in plan.pages.items()
+        ],
     log:
         "{folder}/logs/tables.log",
     benchmark:
@@ -103,7 +122,7 @@ rule tables:
         "--comparisons {input.comparisons:q} --masks {input.masks:q} --costs {input.costs:q} "
         "--run-file {input.run_file:q} --simulation {input.simulation:q} --claims {input.claims:q} "
         "--tuned {input.tuned:q} --references {input.references:q} "
-        "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
+        "--output {output.numbers:q} --tabulars {output.tables:q} --pages {output.pages:q} 2> {log:q}"
 
 
 rule paper:
@@ -115,7 +134,12 @@ rule paper:
         numbers="{folder}/numbers.tex",
         code=stage_code("paper"),
     output:
-        "{folder}/paper.pdf",
+        report(
+            "{folder}/paper.pdf",
+            caption="../report/paper.rst",
+            category="Paper",
+            labels={"file": "paper.pdf"},
+        ),
     log:
         "{folder}/logs/paper.log",
     benchmark:
@@ -135,7 +159,12 @@ rule paper:
 rule provenance:
     """Collect where every file comes from, and what it took."""
     input:
-        artifacts=[plan.path(name) for name in ("paper.pdf", "scores.csv")],
+        artifacts=[
+            *[plan.path(name) for name in ("paper.pdf", "scores.csv", "claims.csv")],
+            *plan.chosen,
+            *[path.format(folder=plan.results) for path in plan.browser_figures.values()],
+            *[path.format(folder=plan.results) for path in plan.pages.values()],
+        ],
         code=stage_code("provenance"),
     output:
         plan.path("provenance.json"),

@@ -47,10 +47,19 @@ sns.set_theme(
 )
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PDF; the same figure gives the same bytes."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+BROWSER_DPI = 180
+"""Of PNGs: as wide as a window of 1300 pixels leaves room for in the HTML report."""
+UNDATED = {
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
+}
+
+
+def save(figure: Figure, *paths: Path) -> None:
+    """Write a figure as PDF or PNG, by the suffix; the same figure gives the same bytes."""
+    for path in paths:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, metadata=UNDATED[path.suffix], dpi=BROWSER_DPI)
     plt.close(figure)
 
 

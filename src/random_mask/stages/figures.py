@@ -19,7 +19,7 @@ class Settings(BaseModel):
 
 
 def main(*, settings: Settings, scores: Input, by_n: Input, examples: Input, output: list[Output]) -> None:
-    """Draw each figure that is asked for; its kind is the name of the file."""
+    """Draw each figure that is asked for, once for all its formats; its kind is the name of the file."""
     table = pd.read_csv(scores)
     arrays = read_npz(examples)
     oracle = _under("oracle", arrays)
@@ -35,9 +35,9 @@ def main(*, settings: Settings, scores: Input, by_n: Input, examples: Input, out
         "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.methods),
         "training": lambda: figures.training(fleets, settings.methods),
     }
-    for path in output:
-        figures.save(drawings[path.stem](), path)
-        progress(path.name)
+    for kind in dict.fromkeys(path.stem for path in output):
+        figures.save(drawings[kind](), *(path for path in output if path.stem == kind))
+        progress(kind)
 
 
 def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
