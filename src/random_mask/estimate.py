@@ -229,7 +229,7 @@ def jobs_of(experiment: Experiment, pace: Pace) -> list[Job]:
     ]
     jobs += [
         prices.metric("scores_by_n", "by_n", [f"evaluate {name}"], prices.by_n)
-        for name in [*experiment.shown(), "retrain"]
+        for name in [*experiment.drawn(), "retrain"]
     ]
     judged = [f"evaluate {name}" for name in ["original", *methods, "retrain"]]
     return [
