@@ -78,7 +78,7 @@ class Plan:
     def data_files(self) -> list[str]:
         """The files that the data set is read from: archives, and files that the configuration names."""
         data = self.experiment.data
-        named = [data.path, data.groups, getattr(data.forget, "file", None)]
+        named = [data.path, data.groups, data.leave_out, getattr(data.forget, "file", None)]
         named += [getattr(data.forget, name, None) for name in ("of", "split_table")]
         files = [name for name in named if name is not None and not Path(name).is_dir()]
         return [*ARCHIVES.get(data.name, []), *files]
@@ -174,7 +174,7 @@ class Plan:
     def tuned(self, folder: str) -> list[str]:
         """Return the choice that the experiment of a folder takes methods from, if it does."""
         chosen = self.reported(folder).tuned
-        return [chosen] if chosen else []
+        return [chosen.file] if chosen else []
 
     @property
     def references(self) -> list[str]:
