@@ -13,8 +13,8 @@ from random_mask.settings import Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
-FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n")
-TABLES = ("scores", "masks", "cost", "environment", "config", "simulation")
+FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n", "agreement")
+TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "measures")
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:
@@ -134,6 +134,11 @@ class Plan:
         """Return the evaluations of one method, by original model."""
         numbers = range(self.experiment.originals)
         return [self.path(f"evaluation/{method}/original-{number}.npz") for number in numbers]
+
+    @property
+    def measures(self) -> list[str]:
+        """The other measures of every row."""
+        return [self.path(f"measures/{m}/original-{number}.json") for m, number in self.rows]
 
     @property
     def comparisons(self) -> list[str]:

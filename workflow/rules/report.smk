@@ -1,4 +1,4 @@
-# REQUIRED INPUTS: scores.csv, comparisons.csv, evaluation/, masks/, fleets/ (costs), paper/
+# REQUIRED INPUTS: scores.csv, measures.csv, comparisons.csv, evaluation/, masks/, fleets/ (costs), paper/
 # OUTPUTS:
 #   figures/*.pdf   the figures
 #   tables/*.tex    the tables
@@ -12,6 +12,7 @@ rule figures:
     input:
         scores=plan.path("scores.csv"),
         by_n=plan.path("scores_by_n.csv"),
+        measures=plan.path("measures.csv"),
         evaluations=plan.evaluations("npz"),
         code=stage_code("figures"),
     output:
@@ -33,7 +34,7 @@ rule figures:
         "Drawing the figures"
     shell:
         "python -m random_mask.stages.figures --settings {params.settings:q} --scores {input.scores:q} "
-        "--by-n {input.by_n:q} --evaluations {input.evaluations:q} --output {output:q} 2> {log:q}"
+        "--by-n {input.by_n:q} --measures {input.measures:q} --evaluations {input.evaluations:q} --output {output:q} 2> {log:q}"
 
 
 rule tables:
@@ -41,6 +42,7 @@ rule tables:
     input:
         scores=plan.path("scores.csv"),
         comparisons=plan.path("comparisons.csv"),
+        measures=plan.path("measures.csv"),
         masks=plan.mask_tables(),
         simulation=plan.path("simulation.csv"),
         costs=plan.all_fleets("json"),
@@ -65,7 +67,7 @@ rule tables:
         "Writing tables and numbers"
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
-        "--comparisons {input.comparisons:q} --masks {input.masks:q} "
+        "--comparisons {input.comparisons:q} --measures {input.measures:q} --masks {input.masks:q} "
         "--simulation {input.simulation:q} --costs {input.costs:q} --speed {input.speed:q} "
         "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
 

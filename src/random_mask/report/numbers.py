@@ -10,6 +10,7 @@ import pandas as pd
 
 from random_mask.config import Experiment
 from random_mask.metrics.competition import points
+from random_mask.report.measures import correlations
 from random_mask.report.verdicts import agreed, verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
@@ -29,6 +30,7 @@ def escape(text: str) -> str:
 
 
 ORIGINS = {
+    "agreement": "measures.csv and scores.csv (rule scores)",
     "budget": "the configuration",
     "compare": "comparisons.csv (rule scores)",
     "config": "the configuration",
@@ -37,6 +39,7 @@ ORIGINS = {
     "experiment": "the configuration",
     "machine": "fleets/*/models*.json.provenance.json (rules train_original, retrain, finetune)",
     "masks": "masks/*/models*.csv (rule perturb)",
+    "measures": "measures.csv (rule scores)",
     "metric": "the configuration: what the metric allows with so many models",
     "model": "fleets/original/0/models.json (rule train_original)",
     "scores": "scores.csv (rule scores)",
@@ -64,6 +67,7 @@ def collect(
     environment: Mapping[str, str],
     reference: str,
     simulation: pd.DataFrame,
+    measures: pd.DataFrame,
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
 
@@ -77,6 +81,7 @@ def collect(
         environment: what computed the run: machine and versions.
         reference: the processor whose speed is the price of the work.
         simulation: `simulation.csv`.
+        measures: `measures.csv`.
     """
     # How the work is cut into jobs changes nothing that is printed.
     configured = experiment.model_dump(mode="json", exclude={"shards"})
@@ -86,6 +91,7 @@ def collect(
     numbers |= _derived(experiment, model)
     numbers |= _scores(scores)
     numbers |= _comparisons(comparisons)
+    numbers |= _measures(measures, scores)
     for method, counts in masks.items():
         numbers |= _masks(method, counts)
     numbers |= _sweep(experiment, scores)
@@ -190,6 +196,18 @@ def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
             numbers[f"compare/{a}/{b}/{column}"] = f"{value:.3f}"
         numbers[f"compare/{a}/{b}/words"] = agreed(verdict(row.low, row.high) for row in rows.itertuples())
     return numbers
+
+
+def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
+    # What is not known, as U-LiRA of a few models, has no number.
+    known = measures.dropna().rename(columns={"low": "value_low", "high": "value_high"})
+    means = _over_originals(known.groupby(["method", "measure"]))
+    numbers = {}
+    for (method, measure), row in means.iterrows():
+        for column in ("value", "value_low", "value_high"):
+            numbers[f"measures/{method}/{measure}{column.removeprefix('value')}"] = f"{row[column]:.3f}"
+    agreement = correlations(measures, scores).get("score", pd.Series(dtype=float)).dropna()
+    return numbers | {f"agreement/{name}": f"{value:.2f}" for name, value in agreement.items()}
 
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from random_mask.files import read_npz
 from random_mask.report import figures
+from random_mask.report.measures import correlations
 from random_mask.stages.command import Input, Output, progress, run
 
 
@@ -18,7 +19,13 @@ class Settings(BaseModel):
 
 
 def main(
-    *, settings: Settings, scores: Input, by_n: Input, evaluations: list[Input], output: list[Output]
+    *,
+    settings: Settings,
+    scores: Input,
+    by_n: Input,
+    measures: Input,
+    evaluations: list[Input],
+    output: list[Output],
 ) -> None:
     """Draw each figure that is asked for; its kind is the name of the file."""
     table = pd.read_csv(scores)
@@ -34,6 +41,7 @@ def main(
         "confidences": lambda: figures.confidences(fleets, settings.methods),
         "epsilons": lambda: figures.epsilons(fleets, settings.methods),
         "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.methods),
+        "agreement": lambda: figures.agreement(correlations(pd.read_csv(measures), table)),
         "training": lambda: figures.training(fleets, settings.methods),
     }
     for path in output:

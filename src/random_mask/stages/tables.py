@@ -29,6 +29,7 @@ def main(
     settings: Settings,
     scores: Input,
     comparisons: Input,
+    measures: Input,
     masks: list[Input],
     costs: list[Input],
     speed: Source,
@@ -39,6 +40,7 @@ def main(
     """Write `output`, the macros, and each table that is asked for; its kind is the name of the file."""
     experiment = settings.experiment
     table, simulated = pd.read_csv(scores), pd.read_csv(simulation)
+    measured = pd.read_csv(measures)
     counts = {
         method: pd.concat([pd.read_csv(path) for path in masks if path.parent.parent.name == method])
         for method, definition in experiment.methods.items()
@@ -61,6 +63,7 @@ def main(
         environment,
         json.loads(read_text(speed))["machine"]["processor"],
         simulated,
+        measured,
     )
     write_text(output, numbers.as_tex(collected))
     texts = {
@@ -74,6 +77,7 @@ def main(
         ),
         "cost": lambda: tables.cost(spent),
         "simulation": lambda: tables.simulation(simulated),
+        "measures": lambda: tables.measures(measured, experiment.shown()),
         "environment": lambda: tables.environment(environment),
         "config": lambda: tables.config(experiment),
     }
