@@ -37,3 +37,10 @@ rule all:
         plan.path("paper.pdf"),
         plan.path("scores.csv"),
         plan.path("provenance.json"),
+        plan.chosen,
+
+
+rule reference_paper:
+    """The papers of the authors' own results, from the files in reference/: nothing is trained."""
+    input:
+        [f"{folder}/paper.pdf" for folder in plan.references],

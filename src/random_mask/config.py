@@ -6,6 +6,7 @@ A configuration is one YAML file under `config/`. These classes are its schema; 
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -15,12 +16,16 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from random_mask.errors import InputError
+from random_mask.seeds import generator
 from random_mask.settings import Data, Number, Precision, RandomMask, Recipe, Section, Step
 
 __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
 RESERVED = ("original", "retrain", "oracle")
 """Names of fleets that no method may take."""
+
+TUNED = "random_mask_tuned"
+"""The variant of random mask that this project's own search chose."""
 
 STUDIED = {"finetune": None, "random_mask": "published", "random_mask_described": "described"}
 """Methods that the paper speaks of, and what their masks spare; every experiment has them."""
@@ -47,6 +52,21 @@ class RatioSweep(Section):
 
     ratios: list[Annotated[Number, Field(ge=0, le=1)]]
     """Mask ratios. 0 is the same repair without a mask; the ratio of the method itself is not listed."""
+
+
+class Search(Section):
+    """Trials of methods with other values, of which the best is chosen: the same budget for every method.
+
+    It is meant for an experiment of its own, whose forget set is not the one that is reported.
+    """
+
+    trials: Annotated[int, Field(ge=1)]
+    """Trials a method: so many combinations of its values, drawn from the seed."""
+    budget: Annotated[Number, Field(gt=0, le=1)]
+    """What a trial may cost at most, in images passed, as a share of those of a retraining."""
+    spaces: Annotated[dict[str, dict[str, list[Any]]], Field(min_length=1)]
+    """For each method that is tuned, the values to try, by their key within the method, such as
+    `perturb.ratio`, `finetune.learning_rate` or, to choose among whole recipes, `finetune`."""
 
 
 class Shards(Section):
@@ -83,6 +103,10 @@ class Experiment(Section):
     """The unlearning methods, by name."""
     ratio_sweep: RatioSweep | None = None
     """Mask ratios to compare."""
+    search: Search | None = None
+    """Trials by which hyper-parameters are chosen; the choice is in `results/<experiment>/chosen.yaml`."""
+    tuned: str | None = None
+    """A `chosen.yaml`, relative to the root of the repository: its methods are added to those above."""
     shards: Shards = Shards()
     """How the work is cut into jobs."""
 
@@ -120,13 +144,42 @@ class Experiment(Section):
             if getattr(self.training, key) != getattr(plain, key):
                 raise ValueError(f"training.{key}: for unlearning only; remove it")
         self._check_last_batches()
+        self._check_trials()
         return self
+
+    def _check_trials(self) -> None:
+        allowed = self.search.budget * self.training.epochs * self._sizes()["retain"] if self.search else 0
+        for trial, definition in self.trials().items():
+            passed = max(self._passed(definition, kind) for kind in ("even", "odd"))
+            if passed > allowed:
+                raise ValueError(
+                    f"search.spaces.{trial.partition('.trial_')[0]}: a trial passes {passed:,} images a model, "
+                    f"more than the budget of {allowed:,.0f}; lower its epochs or cycles"
+                )
+
+    def _passed(self, method: Method, kind: str) -> int:
+        """Return how many images a method passes through an even or an odd model."""
+        sizes, passed = self._sizes(), 0
+        for step in method.steps():
+            for recipe in step.finetune if step.models in ("all", kind) else ():
+                beside = min(recipe.batch, sizes["forget"]) if recipe.images == "both" else 0
+                steps = -(-sizes[recipe.images] // recipe.batch)
+                passed += step.cycles * recipe.epochs * (sizes[recipe.images] + beside * steps)
+        return passed
+
+    def _sizes(self) -> dict[str, int]:
+        retain = self.data.train - self.data.forgotten
+        return {
+            "retain": retain,
+            "both": retain,
+            "forget": self.data.forgotten,
+            "validation": self.data.validation,
+        }
 
     def _check_last_batches(self) -> None:
         retain = self.data.train - self.data.forgotten
         uses = [("training.batch", self.data.train, self.training), ("training.batch", retain, self.training)]
-        sizes = {"retain": retain, "both": retain, "forget": self.data.forgotten}
-        sizes["validation"] = self.data.validation
+        sizes = self._sizes()
         for name, method in self.methods.items():
             recipes = [recipe for step in method.steps() for recipe in step.finetune]
             uses += [(f"methods.{name}.finetune.batch", sizes[recipe.images], recipe) for recipe in recipes]
@@ -138,8 +191,37 @@ class Experiment(Section):
                 )
 
     def all_methods(self) -> dict[str, Method]:
-        """Return the methods by name, those of the ratio sweep included."""
-        return {**self.methods, **{name: method for name, method in self._swept() if method is not None}}
+        """Return the methods by name, those of the ratio sweep and the trials of the search included."""
+        swept = {name: method for name, method in self._swept() if method is not None}
+        return {**self.methods, **swept, **self.trials()}
+
+    def trials(self) -> dict[str, Method]:
+        """Return the trials of the search, by name: `<method>.trial_<number>`."""
+        trials = {}
+        for trial, values in self.trial_values().items():
+            name = trial.partition(".trial_")[0]
+            try:
+                trials[trial] = _replaced(self.methods[name], values)
+            except ValueError as error:
+                raise ValueError(f"search.spaces.{name}: {error}") from None
+        return trials
+
+    def trial_values(self) -> dict[str, dict[str, Any]]:
+        """Return what each trial of the search sets, by dotted key."""
+        drawn_values = {}
+        for name, space in self.search.spaces.items() if self.search else ():
+            if name not in self.methods:
+                raise ValueError(f"search.spaces.{name}: no method of this name")
+            places = list(itertools.product(*space.values()))
+            if len(places) < self.search.trials:
+                raise ValueError(
+                    f"search.spaces.{name}: {len(places)} combinations, but every method gets "
+                    f"{self.search.trials} trials; add values"
+                )
+            drawn = generator(self.seed, "search", 0, name).permutation(len(places))[: self.search.trials]
+            for number, place in enumerate(sorted(drawn)):
+                drawn_values[f"{name}.trial_{number}"] = dict(zip(space, places[place], strict=True))
+        return drawn_values
 
     def shown(self) -> list[str]:
         """Return what tables and figures show: the methods, and the repair without a mask as a control."""
@@ -158,7 +240,14 @@ class Experiment(Section):
             ("finetune", "retrain"),
         ]
         unmasked = self.ratio_series().get(0.0)
-        return [*pairs, ("random_mask", unmasked)] if unmasked else pairs
+        if unmasked:
+            pairs.append(("random_mask", unmasked))
+        # Every variant of random mask against it, and the tuned one against all others.
+        pairs += [(name, "random_mask") for name in self.methods if name.startswith("random_mask_")]
+        if TUNED in self.methods:
+            others = [name for name in [*self.shown(), "retrain"] if name not in (TUNED, "random_mask")]
+            pairs += [(TUNED, other) for other in others]
+        return list(dict.fromkeys(pairs))
 
     def ratio_series(self) -> dict[float, str]:
         """Return the fleet that stands for each mask ratio of the sweep: {ratio: method name}, sorted."""
@@ -196,6 +285,28 @@ def load(path: Path | str) -> Experiment:
     return validate(content, source=str(path))
 
 
+def _replaced(method: Method, values: dict[str, Any]) -> Method:
+    """Return a method with other values, by their dotted keys; a single recipe needs no number."""
+    content = method.model_dump(exclude_none=True)
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        section: Any = content
+        for parent in parents:
+            try:
+                section = section[int(parent) if parent.isdigit() else parent]
+            except (KeyError, IndexError, TypeError):
+                raise ValueError(f"{key}: no such key") from None
+            if isinstance(section, list) and len(section) == 1:
+                section = section[0]
+        if not isinstance(section, dict):
+            raise ValueError(f"{key}: name one of the recipes by its number, such as finetune.0.{last}")
+        section[last] = value
+    try:
+        return Method.model_validate(content)
+    except ValidationError as error:
+        raise ValueError("; ".join(_explain(one) for one in error.errors())) from None
+
+
 def validate(content: Any, *, source: str = "config") -> Experiment:
     """Check a configuration that has been read already.
 
@@ -208,10 +319,30 @@ def validate(content: Any, *, source: str = "config") -> Experiment:
     """
     if not isinstance(content, dict):
         raise InputError(f"{source}: a configuration is a mapping of keys to values")
+    content = _with_tuned(content, source)
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
         raise InputError("\n".join(f"{source}: {_explain(e)}" for e in error.errors())) from None
+
+
+def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return a configuration with the methods of its `tuned` file."""
+    path, methods = content.get("tuned"), content.get("methods")
+    if not isinstance(path, str) or not isinstance(methods, dict):
+        return content
+    try:
+        chosen = yaml.safe_load(Path(path).read_text())["methods"]
+    except FileNotFoundError:
+        raise InputError(
+            f"{source}: tuned: {path} does not exist; a `search` makes such a file, or remove the key"
+        ) from None
+    except (yaml.YAMLError, TypeError, KeyError):
+        raise InputError(
+            f"{path}: not a file of chosen methods; make it again, or remove the key `tuned`"
+        ) from None
+    # What is read again, as a stage's settings, has them already.
+    return content | {"methods": {**methods, **{name: methods.get(name, chosen[name]) for name in chosen}}}
 
 
 def _explain(error: dict[str, Any]) -> str:

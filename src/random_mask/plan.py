@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from random_mask.config import Experiment
+from random_mask.config import Experiment, load
 from random_mask.settings import Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n", "agreement")
-TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "measures")
+TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning", "measures")
+
+
+REFERENCE = Path("reference")
+"""The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:
@@ -151,18 +156,49 @@ class Plan:
         return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.shown(), "retrain"]]
 
     @property
+    def chosen(self) -> list[str]:
+        """The choice of hyper-parameters, if the experiment has a search."""
+        return [self.path("chosen.yaml")] if self.experiment.search else []
+
+    def tuned(self, folder: str) -> list[str]:
+        """Return the choice that the experiment of a folder takes methods from, if it does."""
+        chosen = self.reported(folder).tuned
+        return [chosen] if chosen else []
+
+    @property
+    def references(self) -> list[str]:
+        """The folders of the papers that are made from the authors' results."""
+        return [
+            f"results/{config.parent.name}/reference" for config in sorted(REFERENCE.glob("*/config.yaml"))
+        ]
+
+    def reported(self, folder: str) -> Experiment:
+        """Return the experiment that the paper of a folder reports: this one, or the authors'."""
+        return self.experiment if folder == self.results else load(_source(folder) / "config.yaml")
+
+    def source(self, name: str) -> Callable[[Any], str]:
+        """Return, as a function of the wildcard `folder`, where a file with its numbers is."""
+        return lambda wildcards: str(_source(wildcards.folder) / name)
+
+    @property
     def figures(self) -> list[str]:
-        """The figures of the paper that are drawn from data."""
-        return [self.path(f"figures/{name}.pdf") for name in FIGURES]
+        """The figures of a paper that are drawn from data, by the wildcard `folder`."""
+        return [f"{{folder}}/figures/{name}.pdf" for name in FIGURES]
 
     @property
     def tables(self) -> list[str]:
-        """The tables of the paper."""
-        return [self.path(f"tables/{name}.tex") for name in TABLES]
+        """The tables of a paper, by the wildcard `folder`."""
+        return [f"{{folder}}/tables/{name}.tex" for name in TABLES]
 
     def settings(self, **values: Any) -> str:
         """Return what a stage depends on as one JSON string, which Snakemake compares as a whole."""
         return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True)
+
+
+def _source(folder: str) -> Path:
+    """Return where the numbers of a folder's paper are: in it, or where the authors' results are kept."""
+    path = Path(folder)
+    return REFERENCE / path.parent.name if path.name == "reference" else path
 
 
 NOTHING = {"name": "none"}

@@ -197,7 +197,7 @@ def test_the_command_prints_the_costs(capsys, monkeypatch):
     assert cli.main(["estimate", "--configfile", path, "--cores", "3"]) == 0
     printed = capsys.readouterr().out
     for text in (
-        "smoke: 33 jobs, which train 25 models",
+        "smoke: 34 jobs, which train 25 models",
         "core hours",
         "  training",
         "wall time",

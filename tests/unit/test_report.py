@@ -47,7 +47,6 @@ def collected(experiment, scores):
     )
     masks = pd.DataFrame(
         {
-            "model": [0, 0, 0],
             "tensor": ["conv1.weight", "bn1.weight", "layer2.0.downsample.1.bias"],
             "weights": [70, 10, 20],
             "masked": [20, 0, 10],
@@ -61,7 +60,7 @@ def collected(experiment, scores):
         scores,
         comparisons,
         {"random_mask": masks},
-        {"Original": [10.0], "Retrained": [20.0, 30.0]},
+        pd.DataFrame({"fleet": ["original", "retrain"], "models": [1, 2], "seconds": [10.0, 50.0]}),
         {"weights": 1000, "live_weights": 400, "classes": 10, "retain": 760, "forget": 40},
         {"processor": "A_B & Co", "cores": "2"},
         "C_D",

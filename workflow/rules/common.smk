@@ -29,3 +29,5 @@ wildcard_constraints:
     last=r"\d{4}",
     original=r"\d+",
     method=r"[a-z0-9_.]+",
+    # Where a paper is made: of a run, or of the authors' results of the experiment of that name.
+    folder=r"results/[a-z0-9][a-z0-9_-]*(/reference)?",

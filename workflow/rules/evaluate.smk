@@ -7,6 +7,8 @@
 #   measures.csv                                 the other measures of all rows
 #   comparisons.csv                              paired differences between methods
 #   scores_by_n.csv                              scores of smaller fleets
+#   examples.npz, masks.csv, costs.csv, run.json what figures and tables need of all fleets
+#   chosen.yaml                                  of an experiment with a search: the hyper-parameters it chose
 #   simulation.csv                               what the metric gives for known distributions
 
 
@@ -167,6 +169,62 @@ rule scores:
         "--differences {input.differences:q} --sizes {input.sizes:q} --measured {input.measured:q} "
         "--output {output.scores:q} --comparisons {output.comparisons:q} --by-n {output.by_n:q} "
         "--measures {output.measures:q} 2> {log:q}"
+
+
+rule collect:
+    """Collect what figures and tables need of all fleets into a few small files."""
+    input:
+        evaluations=plan.evaluations("npz"),
+        masks=plan.mask_tables(),
+        costs=plan.all_fleets("json"),
+        speed="reference/speed.json",
+        code=stage_code("collect"),
+        lock="requirements.txt",
+    output:
+        examples=plan.path("examples.npz"),
+        mask_shares=plan.path("masks.csv"),
+        cost=plan.path("costs.csv"),
+        run_file=plan.path("run.json"),
+    log:
+        plan.path("logs/collect.log"),
+    benchmark:
+        plan.path("benchmarks/collect.tsv")
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("collect"),
+        runtime=needs.minutes("collect"),
+    message:
+        "Collecting what figures and tables need"
+    shell:
+        "python -m random_mask.stages.collect --evaluations {input.evaluations:q} --masks {input.masks:q} "
+        "--costs {input.costs:q} --speed {input.speed:q} --examples {output.examples:q} "
+        "--mask-shares {output.mask_shares:q} --cost {output.cost:q} --run-file {output.run_file:q} 2> {log:q}"
+
+
+rule choose:
+    """Choose the hyper-parameters of each method that is tuned: those of its best trial."""
+    input:
+        scores=rules.scores.output.scores,
+        code=stage_code("choose"),
+    output:
+        plan.path("chosen.yaml"),
+    log:
+        plan.path("logs/choose.log"),
+    benchmark:
+        plan.path("benchmarks/choose.tsv")
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("choose"),
+        runtime=needs.minutes("choose"),
+    params:
+        settings=plan.settings(experiment=experiment),
+    message:
+        "Choosing hyper-parameters"
+    shell:
+        "python -m random_mask.stages.choose --settings {params.settings:q} --scores {input.scores:q} "
+        "--output {output:q} 2> {log:q}"
 
 
 rule simulate:

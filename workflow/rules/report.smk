@@ -1,74 +1,81 @@
-# REQUIRED INPUTS: scores.csv, measures.csv, comparisons.csv, evaluation/, masks/, fleets/ (costs), paper/
-# OUTPUTS:
+# REQUIRED INPUTS: scores.csv, comparisons.csv, measures.csv, scores_by_n.csv, examples.npz, masks.csv, costs.csv,
+#   run.json, simulation.csv, all in results/<experiment>/ or, as the authors had them, in reference/<experiment>/;
+#   paper/
+# OUTPUTS, in results/<experiment>/ or, of the authors' results, in results/<experiment>/reference/:
 #   figures/*.pdf   the figures
 #   tables/*.tex    the tables
 #   numbers.tex     every number of the text, as macros
 #   paper.pdf       the paper
-#   provenance.json where each file comes from: settings, hashes, machine, versions, time and memory
+#   provenance.json where each file of a run comes from: settings, hashes, machine, versions, time and memory
 
 
 rule figures:
     """Draw the figures."""
     input:
-        scores=plan.path("scores.csv"),
-        by_n=plan.path("scores_by_n.csv"),
-        measures=plan.path("measures.csv"),
-        evaluations=plan.evaluations("npz"),
+        scores=plan.source("scores.csv"),
+        by_n=plan.source("scores_by_n.csv"),
+        measures=plan.source("measures.csv"),
+        examples=plan.source("examples.npz"),
         code=stage_code("figures"),
     output:
         plan.figures,
     log:
-        plan.path("logs/figures.log"),
+        "{folder}/logs/figures.log",
     benchmark:
-        plan.path("benchmarks/figures.tsv")
+        "{folder}/benchmarks/figures.tsv"
     conda:
         "../../environment.yml"
     resources:
         mem_mb=needs.memory("figures"),
         runtime=needs.minutes("figures"),
     params:
-        settings=plan.settings(
-            methods=experiment.shown(), ratios=experiment.ratio_series()
+        settings=lambda wildcards: plan.settings(
+            methods=plan.reported(wildcards.folder).shown(),
+            ratios=plan.reported(wildcards.folder).ratio_series(),
         ),
     message:
         "Drawing the figures"
     shell:
         "python -m random_mask.stages.figures --settings {params.settings:q} --scores {input.scores:q} "
-        "--by-n {input.by_n:q} --measures {input.measures:q} --evaluations {input.evaluations:q} --output {output:q} 2> {log:q}"
+        "--by-n {input.by_n:q} --measures {input.measures:q} --examples {input.examples:q} "
+        "--output {output:q} 2> {log:q}"
 
 
 rule tables:
     """Write the tables and the numbers of the text."""
     input:
-        scores=plan.path("scores.csv"),
-        comparisons=plan.path("comparisons.csv"),
-        measures=plan.path("measures.csv"),
-        masks=plan.mask_tables(),
-        simulation=plan.path("simulation.csv"),
-        costs=plan.all_fleets("json"),
-        speed="reference/speed.json",
+        scores=plan.source("scores.csv"),
+        comparisons=plan.source("comparisons.csv"),
+        measures=plan.source("measures.csv"),
+        masks=plan.source("masks.csv"),
+        costs=plan.source("costs.csv"),
+        run_file=plan.source("run.json"),
+        simulation=plan.source("simulation.csv"),
+        tuned=lambda wildcards: plan.tuned(wildcards.folder),
         code=stage_code("tables"),
-        lock="requirements.txt",
     output:
-        numbers=plan.path("numbers.tex"),
+        numbers="{folder}/numbers.tex",
         tables=plan.tables,
     log:
-        plan.path("logs/tables.log"),
+        "{folder}/logs/tables.log",
     benchmark:
-        plan.path("benchmarks/tables.tsv")
+        "{folder}/benchmarks/tables.tsv"
     conda:
         "../../environment.yml"
     resources:
         mem_mb=needs.memory("tables"),
         runtime=needs.minutes("tables"),
     params:
-        settings=plan.settings(experiment=experiment),
+        settings=lambda wildcards: plan.settings(
+            experiment=plan.reported(wildcards.folder)
+        ),
     message:
         "Writing tables and numbers"
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --measures {input.measures:q} --masks {input.masks:q} "
-        "--simulation {input.simulation:q} --costs {input.costs:q} --speed {input.speed:q} "
+        "--costs {input.costs:q} --run-file {input.run_file:q} --simulation {input.simulation:q} "
+        "--tuned {input.tuned:q} "
         "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
 
 
@@ -78,14 +85,14 @@ rule paper:
         sources=paper_sources(),
         figures=plan.figures,
         tables=plan.tables,
-        numbers=plan.path("numbers.tex"),
+        numbers="{folder}/numbers.tex",
         code=stage_code("paper"),
     output:
-        plan.path("paper.pdf"),
+        "{folder}/paper.pdf",
     log:
-        plan.path("logs/paper.log"),
+        "{folder}/logs/paper.log",
     benchmark:
-        plan.path("benchmarks/paper.tsv")
+        "{folder}/benchmarks/paper.tsv"
     conda:
         "../../environment.yml"
     resources:

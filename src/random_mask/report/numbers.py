@@ -34,16 +34,17 @@ ORIGINS = {
     "budget": "the configuration",
     "compare": "comparisons.csv (rule scores)",
     "config": "the configuration",
-    "cost": "fleets/*/models*.json (rules train_original, retrain, finetune), reference/speed.json",
-    "data": "the configuration and fleets/original/0/models.json (rule train_original)",
+    "cost": "costs.csv (rule collect)",
+    "data": "the configuration and run.json (rule collect)",
     "experiment": "the configuration",
-    "machine": "fleets/*/models*.json.provenance.json (rules train_original, retrain, finetune)",
-    "masks": "masks/*/models*.csv (rule perturb)",
+    "machine": "run.json (rule collect)",
+    "masks": "masks.csv (rule collect)",
     "measures": "measures.csv (rule scores)",
     "metric": "the configuration: what the metric allows with so many models",
-    "model": "fleets/original/0/models.json (rule train_original)",
+    "model": "run.json (rule collect)",
     "scores": "scores.csv (rule scores)",
     "simulation": "simulation.csv (rule simulate)",
+    "tuning": "the file that the configuration names as `tuned` (rule choose)",
     "sweep": "the configuration and scores.csv (rule scores)",
 }
 """The file, and the rule that makes it, from which the numbers of each first part of a key are taken."""
@@ -62,12 +63,13 @@ def collect(
     scores: pd.DataFrame,
     comparisons: pd.DataFrame,
     masks: Mapping[str, pd.DataFrame],
-    seconds: Mapping[str, Sequence[float]],
+    costs: pd.DataFrame,
     model: Mapping[str, int],
     environment: Mapping[str, str],
     reference: str,
     simulation: pd.DataFrame,
     measures: pd.DataFrame,
+    choices: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
 
@@ -75,16 +77,17 @@ def collect(
         experiment: the configuration.
         scores: `scores.csv`.
         comparisons: `comparisons.csv`.
-        masks: for each random-mask method, the counts of masked weights.
-        seconds: for each fleet, the seconds of each of its models, counted.
+        masks: for each random-mask method, its rows of `masks.csv`.
+        costs: `costs.csv`.
         model: `weights` and `live_weights` of the network, `classes`, and images to `retain` and to `forget`.
         environment: what computed the run: machine and versions.
         reference: the processor whose speed is the price of the work.
         simulation: `simulation.csv`.
         measures: `measures.csv`.
+        choices: the `chosen.yaml` that methods are taken from, if there is one.
     """
-    # How the work is cut into jobs changes nothing that is printed.
-    configured = experiment.model_dump(mode="json", exclude={"shards"})
+    # How the work is cut into jobs changes nothing that is printed, and trials have a file of their own.
+    configured = experiment.model_dump(mode="json", exclude={"shards", "search", "tuned"})
     numbers = {"experiment": escape(experiment.experiment)}
     numbers |= {f"config/{key}": text for key, text in _leaves(configured)}
     numbers |= _simulation(simulation)
@@ -95,8 +98,11 @@ def collect(
     for method, counts in masks.items():
         numbers |= _masks(method, counts)
     numbers |= _sweep(experiment, scores)
-    numbers["cost/models"] = str(sum(len(spent) for spent in seconds.values()))
-    numbers["cost/core_hours"] = f"{sum(map(sum, seconds.values())) / 3600:.2f}"
+    for content in choices:
+        numbers |= {f"tuning/{key}": plain(content[key]) for key in ("experiment", "trials", "models")}
+        numbers["tuning/budget"] = f"{100 * content['budget']:g}"
+    numbers["cost/models"] = str(costs["models"].sum())
+    numbers["cost/core_hours"] = f"{costs['seconds'].sum() / 3600:.2f}"
     numbers["cost/reference"] = escape(reference)
     return numbers | {f"machine/{key}": escape(value) for key, value in environment.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from random_mask.report.names import label
 from random_mask.report.numbers import escape, plain
 from random_mask.settings import Recipe
 
-__all__ = ["config", "cost", "environment", "masks", "measures", "scores", "simulation"]
+__all__ = ["config", "cost", "environment", "masks", "measures", "scores", "simulation", "tuning"]
 
 
 def tabular(
@@ -70,11 +71,10 @@ def masks(counts: Mapping[str, pd.DataFrame], filters: Mapping[str, str]) -> str
     """Return the share of the weights of each kind that each random-mask method set to zero.
 
     Args:
-        counts: the counts of masked weights by method.
+        counts: the rows of `masks.csv`, by method.
         filters: what each method spares, the head of its column.
     """
-    first = next(iter(counts.values()))
-    one = first[first["model"] == first["model"].min()]
+    one = next(iter(counts.values()))
     rows = []
     for kind, pattern in {**KINDS, "All": ""}.items():
         row = [kind, plain(int(one.loc[one["tensor"].str.contains(pattern), "weights"].sum()))]
@@ -147,18 +147,23 @@ SIMULATED = {
 }
 
 
-def cost(seconds: Mapping[str, Sequence[float]]) -> str:
+def cost(costs: pd.DataFrame) -> str:
     """Return what training cost, by fleet.
 
     Args:
-        seconds: for each fleet, the seconds of each of its models on one core, counted.
+        costs: `costs.csv`.
     """
+    names = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
     rows = [
-        [escape(name), str(len(s)), f"{sum(s) / len(s):.1f}", f"{sum(s) / 60:.1f}"]
-        for name, s in seconds.items()
+        [
+            escape(names.get(row.fleet, label(row.fleet))),
+            str(row.models),
+            f"{row.seconds / row.models:.1f}",
+            f"{row.seconds / 60:.1f}",
+        ]
+        for row in costs.itertuples()
     ]
-    total = [spent for s in seconds.values() for spent in s]
-    rows += [[], ["All", str(len(total)), "", f"{sum(total) / 60:.1f}"]]
+    rows += [[], ["All", str(costs["models"].sum()), "", f"{costs['seconds'].sum() / 60:.1f}"]]
     return tabular("@{}lrrr@{}", ["Fleet", "Models", "Seconds a model", "Core minutes"], rows)
 
 
@@ -219,3 +224,31 @@ def config(experiment: Experiment) -> str:
     rows = [["Mask ratio", *(ratio for ratio, _ in columns.values())]]
     rows += [[name, *(text(recipe) for _, recipe in columns.values())] for name, text in lines.items()]
     return tabular("@{}l" + "c" * len(columns) + "@{}", ["", *columns], rows)
+
+
+def tuning(choices: Sequence[Mapping[str, Any]]) -> str:
+    """Return the values that tuning chose, by method.
+
+    Args:
+        choices: the content of the `chosen.yaml` that the experiment takes methods from, if it does.
+    """
+    rows = [
+        [
+            escape(label(choice["of"])),
+            escape(", ".join(f"{key} {_value(value)}" for key, value in choice["values"].items())),
+            f"{choice['score']:.3f}",
+            f"{100 * choice['cost']:.0f}",
+        ]
+        for content in choices
+        for choice in content["choices"].values()
+    ]
+    head = ["Method", "Chosen values", "{Score of the trial}", r"{Cost (\%)}"]
+    columns = r"@{}l>{\raggedright\arraybackslash}p{0.6\linewidth}S[table-format=1.3]S[table-format=3.0]@{}"
+    return tabular(columns, head, rows or [["--", "no method of this experiment was tuned", "{--}", "{--}"]])
+
+
+def _value(value: Any) -> str:
+    """Return a value of a configuration on one line, a section without its braces."""
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_value(inner)}" for key, inner in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
@@ -24,15 +25,15 @@ def main(
     scores: Input,
     by_n: Input,
     measures: Input,
-    evaluations: list[Input],
+    examples: Input,
     output: list[Output],
 ) -> None:
     """Draw each figure that is asked for; its kind is the name of the file."""
     table = pd.read_csv(scores)
+    arrays = read_npz(examples)
+    oracle = _under("oracle", arrays)
     fleets = {
-        path.parent.name: read_npz(path)
-        for path in evaluations
-        if path.stem == "original-0" and path.parent.name in {*settings.methods, "original", "retrain"}
+        name: oracle | _under(f"{name}/0", arrays) for name in [*settings.methods, "original", "retrain"]
     }
     ratios = {float(ratio): method for ratio, method in settings.ratios.items()}
     drawings = {
@@ -47,6 +48,12 @@ def main(
     for path in output:
         figures.save(drawings[path.stem](), path)
         progress(path.name)
+
+
+def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with a prefix, by the rest of their names."""
+    names = [name for name in arrays if name.startswith(f"{prefix}/")]
+    return {name.removeprefix(f"{prefix}/"): arrays[name] for name in names}
 
 
 if __name__ == "__main__":

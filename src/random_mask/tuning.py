@@ -1,0 +1,56 @@
+"""Which of its trials a method is tuned to: the one with the highest score. All methods get as many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from random_mask.config import Experiment
+
+__all__ = ["chosen"]
+
+
+def chosen(experiment: Experiment, scores: pd.DataFrame) -> dict[str, Any]:
+    """Choose the best trial of each method of a search.
+
+    The score of a chosen trial is the largest of several noisy ones and so flatters it. It says nothing about
+    the method: that is judged in another experiment, on another forget set.
+
+    Args:
+        experiment: an experiment with a `search`.
+        scores: its `scores.csv`. Several original models count by their mean; of equal trials, the first.
+
+    Returns:
+        What the search was; `choices`, how each method was chosen; and `methods`, their definitions. Each
+        stands under the name `<method>_tuned`. All of it is plain YAML.
+    """
+    search, trials, values = experiment.search, experiment.trials(), experiment.trial_values()
+    columns = ["score", "score_low", "score_high", "seconds_per_model"]
+    means = scores.groupby("method", sort=False)[columns].mean()
+    retraining = means.loc["retrain", "seconds_per_model"]
+    choices, methods = {}, {}
+    for method in search.spaces:
+        own = means.loc[[f"{method}.trial_{number}" for number in range(search.trials)]]
+        best = own["score"].idxmax()
+        row = own.loc[best]
+        choices[f"{method}_tuned"] = {
+            "of": method,
+            "trial": best,
+            "values": values[best],
+            "score": round(float(row["score"]), 6),
+            "score_low": round(float(row["score_low"]), 6),
+            "score_high": round(float(row["score_high"]), 6),
+            "cost": round(float(row["seconds_per_model"] / retraining), 4),
+            "scores_of_trials": [round(float(score), 4) for score in own["score"]],
+        }
+        methods[f"{method}_tuned"] = trials[best].model_dump(mode="json", exclude_defaults=True)
+    return {
+        "experiment": experiment.experiment,
+        "seed": experiment.seed,
+        "models": experiment.models,
+        "trials": search.trials,
+        "budget": search.budget,
+        "choices": choices,
+        "methods": methods,
+    }

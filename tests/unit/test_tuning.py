@@ -1,0 +1,122 @@
+"""The search: the same number of trials for every method, and the best of them."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from random_mask.config import validate
+from random_mask.errors import InputError
+from random_mask.tuning import chosen
+
+CONTENT = yaml.safe_load("""
+experiment: search
+seed: 1
+data: {name: digits, train: 128, validation: 32, test: 64, forget: {kind: random, size: 16}}
+models: 4
+training: {epochs: 10, batch: 32, optimizer: adam, learning_rate: 1.0e-3}
+methods:
+  finetune:
+    finetune: {epochs: 1, batch: 32, optimizer: sgd, learning_rate: 1.0e-3}
+  random_mask:
+    perturb: {name: random_mask, ratio: 0.3, spare: published}
+    finetune: {epochs: 1, batch: 32, optimizer: adam, learning_rate: 1.0e-3}
+  random_mask_described:
+    perturb: {name: random_mask, ratio: 0.3, spare: described}
+    finetune: {epochs: 1, batch: 32, optimizer: adam, learning_rate: 1.0e-3}
+search:
+  trials: 2
+  budget: 0.2
+  spaces:
+    finetune: {finetune.learning_rate: [1.0e-3, 1.0e-2, 1.0e-1]}
+    random_mask:
+      perturb.ratio: [0.1, 0.5]
+      finetune:
+        - {epochs: 2, batch: 32, optimizer: sgd, learning_rate: 1.0e-2}
+        - {epochs: 1, batch: 32, optimizer: adam, learning_rate: 3.0e-3}
+""")
+
+
+def with_search(**values) -> dict:
+    return CONTENT | {"search": CONTENT["search"] | values}
+
+
+def test_every_method_gets_as_many_trials_which_differ_only_in_what_is_searched():
+    experiment = validate(CONTENT)
+    trials = experiment.trials()
+    assert list(trials) == [f"{m}.trial_{k}" for m in ("finetune", "random_mask") for k in (0, 1)]
+    first, second = (trials[f"finetune.trial_{k}"] for k in (0, 1))
+    assert first.finetune[0].learning_rate != second.finetune[0].learning_rate
+    assert first.model_copy(update={"finetune": second.finetune}) == second
+    for name, values in experiment.trial_values().items():
+        if name.startswith("random_mask"):
+            assert trials[name].perturb.ratio == values["perturb.ratio"]
+            assert trials[name].finetune[0].optimizer == values["finetune"]["optimizer"]
+    assert set(trials) < set(experiment.all_methods())
+    assert not set(trials) & set(experiment.shown())
+
+
+def test_trials_follow_from_the_seed():
+    drawn = {validate(CONTENT | {"seed": seed}).model_copy().trial_values().__repr__() for seed in range(20)}
+    assert len(drawn) > 1
+    assert validate(CONTENT).trial_values() == validate(CONTENT).trial_values()
+
+
+@pytest.mark.parametrize(
+    ("values", "part"),
+    [
+        ({"trials": 5}, "search.spaces.finetune: 3 combinations"),
+        ({"budget": 0.05}, "more than the budget of 56"),
+        ({"spaces": {"mine": {"perturb.ratio": [0.1, 0.2]}}}, "search.spaces.mine: no method"),
+        ({"spaces": {"finetune": {"finetune.rate": [0.1, 0.2]}}}, "rate: unknown key"),
+        ({"spaces": {"finetune": {"fine.rate": [0.1, 0.2]}}}, "fine.rate: no such key"),
+        ({"spaces": {"random_mask": {"perturb.ratio": [0.1, 2.0]}}}, "perturb.ratio: input should be less"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_in_one_line(values, part):
+    with pytest.raises(InputError) as error:
+        validate(with_search(**values), source="x.yaml")
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def scores(experiment, values: dict[str, list[float]]) -> pd.DataFrame:
+    rows = [
+        {"method": name, "original": k, "score": s, "score_low": s - 0.1, "score_high": s + 0.1}
+        | {"seconds_per_model": 10.0 if name == "retrain" else 2.0}
+        for name in [*experiment.all_methods(), "retrain"]
+        for k, s in enumerate(values.get(name, [0.0]))
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_best_trial_over_all_originals_is_chosen_and_can_be_used(tmp_path, monkeypatch):
+    experiment = validate(CONTENT)
+    found = chosen(
+        experiment,
+        scores(
+            experiment,
+            {"finetune.trial_0": [0.3, 0.0], "finetune.trial_1": [0.2, 0.2], "random_mask.trial_0": [0.1]},
+        ),
+    )
+    assert found["choices"]["finetune_tuned"]["trial"] == "finetune.trial_1"
+    assert found["choices"]["random_mask_tuned"]["trial"] == "random_mask.trial_0"
+    assert found["choices"]["random_mask_tuned"]["cost"] == 0.2
+    (tmp_path / "chosen.yaml").write_text(yaml.safe_dump(found))
+    plain = {key: value for key, value in CONTENT.items() if key != "search"}
+    monkeypatch.chdir(tmp_path)
+    user = validate(plain | {"tuned": "chosen.yaml"})
+    trials = experiment.trials()
+    assert user.methods["finetune_tuned"] == trials["finetune.trial_1"]
+    assert user.methods["random_mask_tuned"] == trials["random_mask.trial_0"]
+    assert ("random_mask_tuned", "finetune_tuned") in user.pairs()
+    # What stages are given, the whole experiment, is read the same again.
+    assert validate(user.model_dump(mode="json")) == user
+
+
+def test_a_missing_or_foreign_choice_is_named(tmp_path):
+    plain = {key: value for key, value in CONTENT.items() if key != "search"}
+    with pytest.raises(InputError, match=r"tuned: nowhere\.yaml does not exist"):
+        validate(plain | {"tuned": "nowhere.yaml"})
+    (tmp_path / "x.yaml").write_text("just text")
+    with pytest.raises(InputError, match="not a file of chosen methods"):
+        validate(plain | {"tuned": str(tmp_path / "x.yaml")})
