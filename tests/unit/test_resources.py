@@ -9,7 +9,17 @@ from random_mask.config import load, validate
 from random_mask.resources import Needs
 
 ROOT = Path(__file__).parents[2]
-RULES = ("train_original", "retrain", "perturb", "finetune", "evaluate", "compare", "scores_by_n", "paper")
+RULES = (
+    "train_original",
+    "retrain",
+    "perturb",
+    "finetune",
+    "evaluate",
+    "measure",
+    "compare",
+    "scores_by_n",
+    "paper",
+)
 
 
 def wildcards(models: int) -> SimpleNamespace:
@@ -66,7 +76,7 @@ def test_larger_images_ask_for_more_of_those_who_read_them():
         assert Needs(larger).memory(rule)(wildcards(4), 1) > memory(rule)
 
 
-@pytest.mark.parametrize("rule", ["evaluate", "compare", "scores_by_n"])
+@pytest.mark.parametrize("rule", ["evaluate", "measure", "compare", "scores_by_n"])
 def test_more_replicates_ask_for_more_time_of_the_metric(rule):
     assert minutes(rule, replicates=10_000) > 5 * minutes(rule)
 
@@ -91,6 +101,7 @@ def test_larger_batches_ask_for_more_memory_of_training():
         ("finetune", 8, 76, 1079),
         ("perturb", 8, 1.1, 180),
         ("evaluate", 1, 2.4, 115),
+        ("measure", 1, 5.1, 190),
         ("compare", 1, 3.7, 113),
         ("scores_by_n", 1, 3.7, 114),
         ("simulate", 1, 7.7, 61),
