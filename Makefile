@@ -1,4 +1,5 @@
 # make paper    set up everything, run the default experiment, build results/digits/paper.pdf
+# make report   the same, then results/digits/report.html: figures, tables and paper in one page for a browser
 # make test     set up everything, run the tests
 # make test-cluster   run the workflow on a SLURM of one node, which root sets up for it
 # make setup    only create .venv from the lock
@@ -19,7 +20,7 @@ TEX := latexmk texlive-latex-base texlive-latex-recommended texlive-latex-extra 
 	texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help paper test test-cluster setup tex lock schema format clean
+.PHONY: help paper report test test-cluster setup tex lock schema drawing format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -27,6 +28,9 @@ help:
 paper: setup tex
 	@$(IN_VENV) python -m random_mask.config $(CONFIG)
 	@$(IN_VENV) snakemake --cores $(CORES) --configfile $(CONFIG)
+
+report: paper
+	@$(IN_VENV) snakemake --report results/$$(sed -n 's/^experiment: *//p' $(CONFIG))/report.html --configfile $(CONFIG)
 
 test: setup tex
 	@$(IN_VENV) python -m pytest -m "not cluster" --numprocesses auto --dist loadgroup
@@ -76,6 +80,9 @@ lock:
 schema: setup
 	@$(IN_VENV) python -c 'from random_mask.config import json_schema; print(json_schema(), end="")' \
 		> workflow/schemas/config.schema.json
+
+drawing: setup
+	@$(IN_VENV) sh -c 'snakemake --rulegraph mermaid-js | python workflow/scripts/drawing.py README.md'
 
 format: setup
 	@$(IN_VENV) sh -c 'ruff format . && ruff check --fix . && snakefmt Snakefile workflow'

@@ -30,12 +30,35 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+report: "workflow/report/workflow.rst"
+
+
+# Neither of these runs in a dry run, nor in the processes of jobs.
+onstart:
+    terminal.follow(
+        {
+            workflow.dag.jobid(job): Share(
+                needs.seconds(job.rule.name, job.wildcards),
+                needs.models(job.rule.name, job.wildcards),
+            )
+            for job in workflow.dag.needrun_jobs()
+            if job.is_shell
+        }
+    )
+
+
+onsuccess:
+    if "all" in terminal.rules and not workflow.touch:
+        shell("python -m random_mask.cli summary {plan.results:q}")
+
+
 rule all:
     """The paper, the scores behind it, and where everything comes from."""
     default_target: True
     input:
         plan.path("paper.pdf"),
         plan.path("scores.csv"),
+        plan.path("claims.csv"),
         plan.path("provenance.json"),
         plan.chosen,
 

@@ -1,4 +1,4 @@
-"""The command `random-mask`: measures for logits from anywhere, the agreement of two runs, and their cost.
+"""The command `random-mask`: measures for logits from anywhere; scores, agreement and cost of runs.
 
 A subcommand is one function that takes the parsed arguments, prints its result, returns the exit code, and
 raises `InputError` with one line for the user; `_parser` lists them.
@@ -23,6 +23,7 @@ from random_mask.errors import InputError
 from random_mask.files import replacing
 from random_mask.machine import machine
 from random_mask.metrics import competition, intervals
+from random_mask.terminal import duration
 
 FILE_LAYOUT = """\
 Each file is a .npz archive of one fleet (numpy.savez), whose arrays are
@@ -94,6 +95,19 @@ def _parser() -> argparse.ArgumentParser:
         "b", type=Path, metavar="B", help="another, or the folder that holds one named like A"
     )
     command.set_defaults(run=_compare)
+    command = commands.add_parser(
+        "summary",
+        help="the scores of a run, with their 95 %% intervals and their share of the ceiling",
+        description="Print the scores of a run, with their 95 %% intervals and their share of the ceiling.",
+    )
+    command.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("results/digits"),
+        help="folder of results (default: %(default)s)",
+    )
+    command.set_defaults(run=_summary)
     command = commands.add_parser(
         "check",
         help="whether the files of a run are what the workflow wrote, and the code here made them",
@@ -303,6 +317,18 @@ def _compare(options: argparse.Namespace) -> int:
     return VERDICT_CHANGED if n_changed else 0
 
 
+def _summary(options: argparse.Namespace) -> int:
+    from random_mask.report import agreement, summary  # need pandas, which `score` does without
+
+    table = _read_table(options.folder / "scores.csv", agreement.parse_scores)
+    rows = summary.scores(table)
+    _print_columns([tuple(rows.columns), *rows.itertuples(index=False)])
+    for name in ("paper.pdf", "report.html"):
+        if (options.folder / name).exists():
+            print(options.folder / name)
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     artifacts, problems = provenance.problems(options.folder)
     for problem in problems:
@@ -334,19 +360,13 @@ def _estimate(options: argparse.Namespace) -> int:
         rows.append((f"  {kind}", f"{spent / 3600:.3g}", f"{spent / found.core_seconds:.0%}"))
     if pace.gpu:
         rows.append(("GPU hours", f"{found.gpu_seconds / 3600:.3g}", f"on {pace.gpu.count}"))
-    rows.append(("wall time", _duration(found.wall), f"on {cores} core{'s' * (cores > 1)}"))
+    rows.append(("wall time", duration(found.wall), f"on {cores} core{'s' * (cores > 1)}"))
     rows.append(("memory", f"{found.memory / 1e9:.1f} GB", "of all jobs at a time"))
     rows.append(("disk", f"{found.disk / 1e9:.2g} GB", "at most"))
     _print_columns(rows)
     if not experiment.data.forgotten:
         print(f"\nthe size of the forget set is not known yet: a training image in {ASSUMED} was assumed")
     return 0
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _folder_like(a: Path, b: Path) -> Path:

@@ -129,6 +129,9 @@ class Experiment(Section):
                     )
                     + "; give yours another name"
                 )
+        earlier = getattr(self.data.forget, "of", "")
+        if earlier.startswith(f"results/{self.experiment}/"):
+            raise ValueError("data.forget.of: this experiment itself; name an earlier one")
         if self.ratio_sweep:
             own = self.methods["random_mask"].perturb.ratio
             ratios = [f"{ratio:g}" for ratio in [*self.ratio_sweep.ratios, own]]
@@ -148,13 +151,15 @@ class Experiment(Section):
         return self
 
     def _check_trials(self) -> None:
-        allowed = self.search.budget * self.training.epochs * self._sizes()["retain"] if self.search else 0
+        share = self.search.budget if self.search else 0
+        allowed = share * self.training.epochs * self._sizes()["retain"]
         for trial, definition in self.trials().items():
             passed = max(self._passed(definition, kind) for kind in ("even", "odd"))
             if passed > allowed:
+                name = trial.partition(".trial_")[0]
                 raise ValueError(
-                    f"search.spaces.{trial.partition('.trial_')[0]}: a trial passes {passed:,} images a model, "
-                    f"more than the budget of {allowed:,.0f}; lower its epochs or cycles"
+                    f"search.spaces.{name}: a trial passes {passed:,} images a model, more than the budget "
+                    f"of {allowed:,.0f}; lower its epochs or cycles"
                 )
 
     def _passed(self, method: Method, kind: str) -> int:
@@ -239,11 +244,13 @@ class Experiment(Section):
             ("random_mask", "retrain"),
             ("finetune", "retrain"),
         ]
-        unmasked = self.ratio_series().get(0.0)
-        if unmasked:
-            pairs.append(("random_mask", unmasked))
-        # Every variant of random mask against it, and the tuned one against all others.
-        pairs += [(name, "random_mask") for name in self.methods if name.startswith("random_mask_")]
+        pairs += [("random_mask", name) for name in self.ratio_series().values() if name != "random_mask"]
+        # Every variant of random mask against the plain one that spares the same tensors.
+        plain = {spare: name for name, spare in STUDIED.items() if spare}
+        for name, method in self.methods.items():
+            if name.startswith("random_mask_") and name not in STUDIED:
+                pairs.append((name, plain[getattr(method.perturb, "spare", "published")]))
+        # The tuned one against all others.
         if TUNED in self.methods:
             others = [name for name in [*self.shown(), "retrain"] if name not in (TUNED, "random_mask")]
             pairs += [(TUNED, other) for other in others]

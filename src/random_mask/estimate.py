@@ -24,7 +24,7 @@ from random_mask.cost import BACKWARD, Speed, Work
 from random_mask.cost import seconds as price
 from random_mask.metrics.intervals import SMALLEST_FLEET, subset_size
 from random_mask.plan import shards
-from random_mask.settings import DATASET_SIZES, RandomMask, Recipe, Step
+from random_mask.settings import RandomMask, Recipe, Step
 
 __all__ = ["Estimate", "Gpu", "Job", "Pace", "calibrate", "jobs_of", "predict", "wall_time"]
 
@@ -38,13 +38,15 @@ REPORT = {
     "scores": 0.4,
     "collect": 1.0,
     "choose": 1.0,
+    "claims": 1.0,
     "tables": 1.8,
     "figures": 4.9,
     "paper": 5.5,
     "provenance": 0.4,
 }
 """Processor seconds of the stages that cost about the same in every experiment, start-up included, on the
-machine of `reference/speed.json`. They are not measured again and matter to the smallest experiments only."""
+machine of `reference/speed.json`. They are not measured again and matter to the smallest experiments only.
+Downloads are not counted: they are once for all experiments and depend on the network."""
 
 MEASURE_START, SECONDS_A_COUNT, SECONDS_A_FIT = 2.1, 1.1e-7, 0.02
 """Likewise of the other measures: to start, for each replicate, image and model of both fleets, and to fit the
@@ -55,9 +57,6 @@ WORKFLOW_SECONDS = 3
 
 ASSUMED = 10
 """Where the size of the forget set is known only once the images are read, one training image in so many."""
-CLASSES = 10
-"""Of the logits that are stored, which are of little account."""
-
 # Bytes on disk.
 EACH_JOB = 12_000
 """Log, benchmark and the records of its outputs."""
@@ -245,7 +244,8 @@ def jobs_of(experiment: Experiment, pace: Pace) -> list[Job]:
         _report("scores", [*judged, *measured, "compare", "by_n"]),
         _report("collect", judged),
         *([_report("choose", ["scores"])] if experiment.search else []),
-        _report("tables", ["scores", "collect", "simulate"]),
+        _report("claims", ["scores", "collect"]),
+        _report("tables", ["claims", "simulate"]),
         _report("figures", ["scores", "collect"]),
         _report("paper", ["tables", "figures"]),
         _report("provenance", ["paper"]),
@@ -269,10 +269,9 @@ def sizes_of(experiment: Experiment) -> dict[str, int]:
 
 
 def _pixels(experiment: Experiment) -> int:
-    """Return the bytes of the images of the data set, all of which are stored."""
+    """Return the bytes of the images that are used, which are stored."""
     data = experiment.data
-    images = DATASET_SIZES.get(data.name, data.train + data.validation + data.test)
-    return images * 3 * data.image_size**2
+    return (data.train + data.validation + data.test) * 3 * data.image_size**2
 
 
 class _Prices:
@@ -441,7 +440,7 @@ def disk(experiment: Experiment, pace: Pace, n_jobs: int) -> int:
     n, sizes = experiment.models, sizes_of(experiment)
     kept = kept_of(sizes)
     methods, originals = experiment.all_methods().values(), experiment.originals
-    logits = kept * CLASSES * 4
+    logits = kept * experiment.data.classes * 4
     fleets = originals + n * (2 + len(methods) * originals)
     masks = sum(masks_of(method.steps()) for method in methods) * originals * n * pace.whole_weights // 8
     rows = originals * (2 + len(methods))

@@ -6,17 +6,17 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from random_mask.config import Experiment, load
-from random_mask.settings import Perturbation, RandomMask
+from random_mask.settings import ARCHIVES, Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n", "agreement")
-TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning", "measures")
-
+PAGES = ("scores", "comparisons", "claims")
+TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning", "measures", "claims")
 
 REFERENCE = Path("reference")
 """The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
@@ -76,10 +76,26 @@ class Plan:
 
     @property
     def data_files(self) -> list[str]:
-        """The files that the data set is read from, as far as the configuration names files."""
+        """The files that the data set is read from: archives, and files that the configuration names."""
         data = self.experiment.data
-        named = (data.path, data.groups, getattr(data.forget, "file", None))
-        return [name for name in named if name is not None and not Path(name).is_dir()]
+        named = [data.path, data.groups, getattr(data.forget, "file", None)]
+        named += [getattr(data.forget, name, None) for name in ("of", "split_table")]
+        files = [name for name in named if name is not None and not Path(name).is_dir()]
+        return [*ARCHIVES.get(data.name, []), *files]
+
+    def missing_data(self) -> str | None:
+        """Return what to do first, if a file of the data set is not there that no rule makes."""
+        archives = ARCHIVES.get(self.experiment.data.name, [])
+        for name in self.data_files:
+            if name not in archives and not Path(name).exists():
+                if name == getattr(self.experiment.data.forget, "of", None):
+                    earlier = PurePosixPath(name).parts[-4]
+                    return (
+                        f"{name}: not there yet, but named in data.forget.of; run first: "
+                        f"snakemake --cores 2 {name} --configfile config/{earlier}.yaml"
+                    )
+                return f"{name}: no such file or folder; correct its name in `data` of the configuration"
+        return None
 
     @property
     def data_folder(self) -> str:
@@ -172,6 +188,11 @@ class Plan:
             f"results/{config.parent.name}/reference" for config in sorted(REFERENCE.glob("*/config.yaml"))
         ]
 
+    @property
+    def reference_claims(self) -> list[str]:
+        """What the authors' results say of the claims."""
+        return [str(path) for path in sorted(REFERENCE.glob("*/claims.csv"))]
+
     def reported(self, folder: str) -> Experiment:
         """Return the experiment that the paper of a folder reports: this one, or the authors'."""
         return self.experiment if folder == self.results else load(_source(folder) / "config.yaml")
@@ -184,6 +205,16 @@ class Plan:
     def figures(self) -> list[str]:
         """The figures of a paper that are drawn from data, by the wildcard `folder`."""
         return [f"{{folder}}/figures/{name}.pdf" for name in FIGURES]
+
+    @property
+    def browser_figures(self) -> dict[str, str]:
+        """The same figures for the HTML report, by name."""
+        return {name: f"{{folder}}/figures/{name}.png" for name in FIGURES}
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The tables of the HTML report, by name."""
+        return {name: f"{{folder}}/tables/{name}.html" for name in PAGES}
 
     @property
     def tables(self) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from random_mask.config import Experiment
-from random_mask.settings import Recipe
+from random_mask.settings import ARCHIVES, DATASET_SIZES, Recipe
 
 __all__ = ["Needs"]
 
@@ -38,8 +38,11 @@ IMAGE_MB = 3 * 32 * 32 / 2**20
 MODEL_MB = 45
 STACKED_MB = 35
 """A network without dead taps, and its copy in the stack of those that a GPU trains side by side."""
-LOGITS_MB = 10 * 4 / 2**20
-"""The logits of one image."""
+LOGIT_MB = 4 / 2**20
+"""One logit of one image."""
+ARCHIVE_MB = 400
+"""The official archives of a data set, as they lie on the disk, and the library that knows their names."""
+DOWNLOAD_SECONDS = 900
 RETAIN_SAMPLE = 2000
 """Retain images whose logits are kept."""
 ACTIVATIONS_MB = 1
@@ -63,7 +66,7 @@ class Needs:
         """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
 
         def request(wildcards: Wildcards, attempt: int) -> int:
-            seconds = START_SECONDS + self._seconds(rule, wildcards)
+            seconds = START_SECONDS + self.seconds(rule, wildcards)
             return math.ceil(FACTOR * seconds / 60) * attempt
 
         return request
@@ -76,7 +79,14 @@ class Needs:
 
         return request
 
-    def _seconds(self, rule: str, wildcards: Wildcards) -> float:
+    def models(self, rule: str, wildcards: Wildcards) -> int:
+        """Return how many models a job trains."""
+        if rule == "train_original":
+            return 1
+        return _models(wildcards) if rule in ("retrain", "finetune") else 0
+
+    def seconds(self, rule: str, wildcards: Wildcards) -> float:
+        """Return what a job takes of a slow core, without starting Python."""
         data = self.experiment.data
         retain = data.train - data.forgotten
         resampled = self.experiment.replicates * (data.forgotten or data.train // 10) * SECONDS_A_REPLICATE
@@ -104,6 +114,8 @@ class Needs:
                 return 2 * resampled * self.experiment.originals
             case "scores_by_n":
                 return resampled * math.log2(self.experiment.models)
+            case "download":
+                return DOWNLOAD_SECONDS
             case _:  # reading the data, tables, figures, the paper
                 return 60 + self._images * self._area / IMAGES_A_SECOND
 
@@ -122,11 +134,17 @@ class Needs:
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
                 model = 5 * MODEL_MB + at_once * self._area * ACTIVATIONS_MB
                 shard = 1 if rule == "train_original" else _models(wildcards)
-                return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._kept * LOGITS_MB)
+                return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._kept * self._logits_mb)
             case "perturb":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
             case "evaluate" | "measure":  # two fleets, joined from their shards
-                return NUMPY_MB + 4 * self.experiment.models * self._kept * LOGITS_MB
+                return NUMPY_MB + 4 * self.experiment.models * self._kept * self._logits_mb
+            case "download":
+                return TORCH_MB + ARCHIVE_MB
+            case "prepare_data" if self.experiment.data.name in ARCHIVES:
+                # All images as they come in the archive and in one array, whichever of them are used.
+                images = sum(DATASET_SIZES[self.experiment.data.name].values())
+                return TORCH_MB + ARCHIVE_MB + 2 * images * IMAGE_MB + pixels
             case _:
                 return NUMPY_MB + pixels
 
@@ -141,6 +159,10 @@ class Needs:
         # How many are forgotten may depend on the images; hardly more than half.
         retain = data.train - (data.forgotten or data.train // 2)
         return self._images - max(0, retain - RETAIN_SAMPLE)
+
+    @property
+    def _logits_mb(self) -> float:
+        return self.experiment.data.classes * LOGIT_MB
 
     @property
     def _area(self) -> float:

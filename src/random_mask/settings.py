@@ -5,6 +5,7 @@ They stand apart from `random_mask.config`, the whole, so that a change of the w
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -16,6 +17,7 @@ __all__ = [
     "FisherNoise",
     "GroupForget",
     "ListForget",
+    "MemorisedForget",
     "MislabelledForget",
     "Negate",
     "NoPerturbation",
@@ -33,8 +35,20 @@ __all__ = [
     "Transpose",
 ]
 
-DATASET_SIZES = {"digits": 1797}
-"""Number of images of the data sets whose size is known before they are read."""
+DATASET_SIZES = {
+    "digits": {"train + validation + test": 1_797},
+    "cifar10": {"train + validation": 50_000, "test": 10_000},
+    "cifar100": {"train + validation": 50_000, "test": 10_000},
+    "svhn": {"train + validation": 73_257, "test": 26_032},
+}
+"""Number of images from which parts are drawn, for the data sets whose size is known before they are read."""
+
+ARCHIVES = {
+    "cifar10": ["data/cifar-10-python.tar.gz"],
+    "cifar100": ["data/cifar-100-python.tar.gz"],
+    "svhn": ["data/train_32x32.mat", "data/test_32x32.mat"],
+}
+"""The official files of the data sets that are downloaded, relative to the root of the repository."""
 
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -77,7 +91,9 @@ class GroupForget(Section):
     kind: Literal["group"]
     """How the forget set is chosen."""
     groups: list[str] = Field(default_factory=list)
-    """Names of the groups, as the table of groups has them."""
+    """Names of the groups, as the table of groups has them; of `casia_surf`, the persons."""
+    first: Annotated[int, Field(ge=1)] | None = None
+    """So many groups, the first of the training images by name, in addition."""
     random: Annotated[int, Field(ge=1)] | None = None
     """So many groups, drawn at random, in addition."""
 
@@ -100,23 +116,49 @@ class MislabelledForget(Section):
     """Number of training images that are mislabelled and to be forgotten."""
 
 
-Forget = RandomForget | ClassForget | GroupForget | ListForget | MislabelledForget
+class MemorisedForget(Section):
+    """A forget set of the images that an earlier experiment's original model memorised most.
+
+    The candidates are the forget set of that experiment.
+    """
+
+    kind: Literal["memorised"]
+    """How the forget set is chosen."""
+    size: Annotated[int, Field(ge=1)]
+    """Number of images to forget; the forget set of the earlier experiment has at least as many."""
+    of: Annotated[str, Field(pattern=r"^.+/evaluation/original/original-\d+\.npz$")]
+    """The earlier experiment's evaluation of its original model, relative to the root of the repository:
+    `results/<experiment>/evaluation/original/original-0.npz`."""
+
+    @property
+    def split_table(self) -> str:
+        """The earlier experiment's table of images."""
+        return (PurePosixPath(self.of).parents[2] / "data" / "split.csv").as_posix()
+
+
+Forget = RandomForget | ClassForget | GroupForget | ListForget | MislabelledForget | MemorisedForget
 
 
 class Data(Section):
     """The data set and how it is split. The splits are disjoint and drawn from the seed."""
 
-    name: Literal["digits", "image_folder"]
-    """The data set: `digits`, the 1,797 handwritten digits of scikit-learn, resized to 32x32 RGB; or
-    `image_folder`, your own: `path` holds `train/<class>/*` and `test/<class>/*`."""
+    name: Literal["digits", "cifar10", "cifar100", "svhn", "image_folder", "casia_surf"]
+    """The data set: `digits`, the 1,797 handwritten digits of scikit-learn, resized to 32x32 RGB; `cifar10`,
+    `cifar100` or `svhn`, downloaded to `data/`; `image_folder`, your own: `path` holds `train/<class>/*` and
+    `test/<class>/*`; or `casia_surf`, the faces of the competition, which need a licence: `path` holds
+    `Age_Gender.txt` and `WBackground/`."""
     title: str | None = None
     """What the paper calls the data set; its name unless given."""
     path: str | None = None
-    """For `image_folder`: a folder, or a tar archive of one, relative to the root of the repository."""
+    """For `image_folder`: a folder, or a tar archive of one, relative to the root of the repository; for
+    `casia_surf`: the folder."""
     groups: str | None = None
     """For `image_folder`: a CSV table with the columns `file` (such as `train/cat/1.jpg`) and `group`."""
     image_size: Annotated[int, Field(ge=32, le=256)] = 32
-    """Height and width to which images of `image_folder` are resized, in pixels."""
+    """Height and width to which images of `image_folder` and `casia_surf` are resized, in pixels."""
+    normalise: bool = True
+    """Whether networks read pixels normalised by the mean and the standard deviation of each channel over the
+    retain set, or as they are, 0 to 255, as in the competition."""
     train: Annotated[int, Field(ge=2)]
     """Number of training images, the forget set included."""
     validation: Annotated[int, Field(ge=1)]
@@ -140,24 +182,29 @@ class Data(Section):
                 f"forget.size: {self.forgotten} images to forget, but train has {self.train}; "
                 "at least two must remain to be retained"
             )
-        if (self.path is None) != (self.name != "image_folder"):
-            raise ValueError("path: where the images are; `image_folder` needs it, and it alone")
+        if (self.path is None) != (self.name not in ("image_folder", "casia_surf")):
+            raise ValueError(
+                "path: where the images are; `image_folder` and `casia_surf` need it, and they alone"
+            )
         if self.groups is not None and self.name != "image_folder":
             raise ValueError("groups: only `image_folder` has a table of groups; remove it")
-        if self.forget.kind == "group" and self.groups is None:
+        if self.forget.kind == "group" and self.groups is None and self.name != "casia_surf":
             raise ValueError("groups: needed to forget by group: a CSV table of file and group")
-        wanted = self.train + self.validation + self.test
-        available = DATASET_SIZES.get(self.name, wanted)
-        if wanted > available:
-            raise ValueError(
-                f"train + validation + test: {wanted} images, but {self.name} has {available}; lower one"
-            )
+        for parts, available in DATASET_SIZES.get(self.name, {}).items():
+            wanted = sum(getattr(self, part) for part in parts.split(" + "))
+            if wanted > available:
+                raise ValueError(f"{parts}: {wanted} images, but {self.name} has {available}; lower one")
         return self
 
     @property
     def forgotten(self) -> int:
         """The number of images to forget, or 0 if that is not known before they are read."""
         return getattr(self.forget, "size", None) or 0
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, or ten where that is not known before the images are read."""
+        return 100 if self.name == "cifar100" else 10
 
 
 class Recipe(Section):
@@ -209,7 +256,7 @@ class Recipe(Section):
     labels: Literal["true", "random", "second"] = "true"
     """Labels of forget images: their own, a random other class, or the original's likeliest other class."""
     noise: Annotated[Number, Field(ge=0)] = 0.0
-    """Standard deviation of normal noise that is added to normalised images."""
+    """Standard deviation of normal noise that is added to images as networks read them."""
     last: Annotated[int, Field(ge=1, le=9)] | None = None
     """Train only the last so many blocks (eight residual blocks before the linear layer), or all weights."""
     salient: Annotated[Number, Field(gt=0, le=1)] | None = None

@@ -1,18 +1,28 @@
 import csv
+import dataclasses
+import hashlib
 import io
+import pickle
+import random
+import re
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat
 
+from random_mask.data import archives
 from random_mask.data.division import split
 from random_mask.data.readers import Dataset, digits, read
 from random_mask.data.splits import PARTS, read_split, split_as_csv
 from random_mask.errors import InputError
-from random_mask.settings import Data
+from random_mask.files import read_npz, write_npz
+from random_mask.settings import ARCHIVES, Data
+from random_mask.stages import prepare_data
 
 LABELS = np.arange(1797) % 10
 NAMES = [f"train/{label}/{image}.png" for image, label in enumerate(LABELS)]
@@ -21,6 +31,7 @@ DATASET = Dataset(
     labels=LABELS,
     classes=[str(label) for label in range(10)],
     files=NAMES,
+    pools={("train", "validation", "test"): np.ones(1797, dtype=bool)},
     groups=[f"person {image % 60}" for image in range(1797)],
 )
 
@@ -73,11 +84,14 @@ def test_a_larger_forget_set_leaves_validation_and_test_alone():
 
 def test_images_that_are_held_out_are_for_the_test_alone():
     held = np.arange(1797) % 3 == 0
-    parts, _ = split(Dataset(**{**vars(DATASET), "held_out": held}), data(), 1)
+    divided = dataclasses.replace(DATASET, pools={("train", "validation"): ~held, ("test",): held})
+    parts, _ = split(divided, data(), 1)
     assert held[parts["test"]].all()
     assert not held[np.concatenate([parts[part] for part in ("retain", "forget", "validation")])].any()
     with pytest.raises(InputError, match="data: test: 700 images, but there are 599; lower it"):
-        split(Dataset(**{**vars(DATASET), "held_out": held}), data(test=700, train=500), 1)
+        split(divided, data(test=700, train=500), 1)
+    with pytest.raises(InputError, match=r"data: train \+ validation: 1200 images, but there are 1198"):
+        split(divided, data(test=1, train=1100), 1)
 
 
 def test_forgetting_classes():
@@ -101,6 +115,10 @@ def test_forgetting_groups_takes_all_of_them(monkeypatch):
     assert len(forgotten) == 4
     assert "person 5" in forgotten
     assert not forgotten & set(group[parts["retain"]])
+    first = data(forget={"kind": "group", "first": 2}, name="image_folder", path="x", groups="g.csv")
+    parts, _ = split(DATASET, first, 1)
+    assert set(group[parts["forget"]]) == {"person 0", "person 1"}
+    assert not {"person 0", "person 1"} & set(group[parts["retain"]])
     other = data(
         forget={"kind": "group", "groups": ["nobody"]}, name="image_folder", path="x", groups="g.csv"
     )
@@ -168,7 +186,8 @@ def test_a_folder_of_images(folder):
         *("test/cat/a.png", "train/cat/a.png", "train/cat/b.jpg", "train/dog/a.png", "train/dog/c.png")
     ]
     assert found.labels.tolist() == [0, 0, 0, 1, 1]
-    assert found.held_out.tolist() == [True, False, False, False, False]
+    assert found.pools["test",].tolist() == [True, False, False, False, False]
+    assert found.pools["train", "validation"].tolist() == [False, True, True, True, True]
     expected = np.asarray(Image.open(folder / "train/cat/a.png")).transpose(2, 0, 1)
     assert np.array_equal(found.pixels[1], expected)
     assert np.array_equal(found.pixels[4, 0], found.pixels[4, 2])  # grey
@@ -227,3 +246,284 @@ TWICE = "image,label,part\n0,1,retain\n1,1,forget\n2,1,validation\n3,1,test\n3,1
 def test_a_damaged_table_is_named(text):
     with pytest.raises(InputError, match=r"split\.csv: damaged; delete it"):
         read_split(text, "split.csv")
+
+
+def small(name, **other) -> Data:
+    return data(train=6, validation=1, test=2, forget=2, name=name, **other)
+
+
+class Trap:
+    """What a pickle of somebody else's may do when it is loaded."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("sprung"),)
+
+
+def put_official(monkeypatch, contents: dict[str, bytes]) -> None:
+    """Put files into `data/`, as the official ones."""
+    Path("data").mkdir()
+    sums = {}
+    for path, content in contents.items():
+        Path(path).write_bytes(content)
+        sums[Path(path).name] = hashlib.md5(content).hexdigest()
+    monkeypatch.setattr(archives, "official", lambda name: (f"http://localhost/{name}", sums[name]))
+
+
+def packed(files: dict[str, object]) -> bytes:
+    """Return a compressed tar archive of pickles."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in files.items():
+            pickled = pickle.dumps(content)
+            member = tarfile.TarInfo(name)
+            member.size = len(pickled)
+            archive.addfile(member, io.BytesIO(pickled))
+    return packed.getvalue()
+
+
+def cifar_archive(name: str, rows: np.ndarray, labels: list[int], **more: object) -> bytes:
+    """Return an archive like the official ones: two images a batch for training, the rest for the test."""
+    ten = name == "cifar10"
+    folder, key = ("cifar-10-batches-py", "labels") if ten else ("cifar-100-python", "fine_labels")
+    names = [f"data_batch_{n}" for n in range(1, 6)] if ten else ["train"]
+    each = 2 if ten else 10
+    cuts = [*(slice(each * n, each * (n + 1)) for n in range(len(names))), slice(10, None)]
+    batches = {
+        batch: {"data": rows[cut], key: labels[cut], "coarse_labels": [0] * len(labels[cut])}
+        for batch, cut in zip([*names, "test_batch" if ten else "test"], cuts, strict=True)
+    }
+    meta = "batches.meta" if ten else "meta"
+    classes = {"label_names" if ten else "fine_label_names": ["cat", "dog", "emu"], "coarse_label_names": []}
+    # The order in the archive is not that of the batches.
+    content = {**dict(reversed(batches.items())), meta: classes, **more}
+    return packed({f"{folder}/{file}": pickled for file, pickled in content.items()})
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_cifar_is_read_as_it_is_documented(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).integers(0, 256, (14, 3072), dtype=np.uint8)
+    labels = [*range(3)] * 5
+    archive = cifar_archive(name, rows, labels[:14], readme=Trap())
+    put_official(monkeypatch, {ARCHIVES[name][0]: archive})
+    found = read(small(name))
+    assert found.classes == ["cat", "dog", "emu"]
+    assert found.labels.tolist() == labels[:14]
+    # A row is the red channel row by row, then the green one, then the blue one.
+    assert found.pixels.shape == (14, 3, 32, 32)
+    assert found.pixels[7, 1, 2, 5] == rows[7, 1024 + 2 * 32 + 5]
+    assert found.pools["test",].tolist() == 10 * [False] + 4 * [True]
+    assert not Path("sprung").exists(), "only what is read is unpickled"
+    parts, _ = split(found, small(name), 1)
+    assert parts["test"].min() >= 10
+    assert max(parts["retain"].max(), parts["forget"].max()) < 10
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_an_archive_that_is_not_the_official_one_is_not_unpickled(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    path = Path(ARCHIVES[name][0])
+    batch = "cifar-10-batches-py/data_batch_1" if name == "cifar10" else "cifar-100-python/train"
+    path.write_bytes(packed({batch: Trap()}))
+    url, expected = archives.official(path.name)
+    with pytest.raises(InputError, match=rf"^{path}: damaged, or not the official file .*{expected}.*{url}$"):
+        read(small(name))
+    assert not Path("sprung").exists()
+    path.unlink()
+    with pytest.raises(InputError, match=f"^{path}: no such file; run snakemake again, or put {url} there$"):
+        read(small(name))
+
+
+def test_svhn_is_read_as_it_is_documented(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 14), dtype=np.uint8)
+    labels = np.array([*range(1, 11), 10, 1, 2, 3], dtype=np.uint8)[:, None]
+    contents = {}
+    for path, cut in zip(ARCHIVES["svhn"], (slice(0, 10), slice(10, None)), strict=True):
+        file = io.BytesIO()
+        savemat(file, {"X": pixels[..., cut], "y": labels[cut]})
+        contents[path] = file.getvalue()
+    put_official(monkeypatch, contents)
+    found = read(small("svhn"))
+    assert found.labels.tolist() == [*range(1, 10), 0, 0, 1, 2, 3]
+    assert found.pixels.shape == (14, 3, 32, 32)
+    assert found.pixels[11, 2, 3, 4] == pixels[3, 4, 2, 11]
+    assert found.pools["test",].tolist() == 10 * [False] + 4 * [True]
+    Path(ARCHIVES["svhn"][1]).write_bytes(contents[ARCHIVES["svhn"][0]])
+    with pytest.raises(InputError, match=r"^data/test_32x32\.mat: damaged, or not the official file"):
+        read(small("svhn"))
+
+
+AGES = {"CLKJ_AS0001": 20, "CLKJ_AS0002": 24, "CLKJ_AS0003": 25, "CLKJ_AS0007": 69, "CLKJ_AS0009": 44}
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Four colour images of real faces each of five persons, and files that are not to be read."""
+    root = tmp_path / "CASIA-SURF"
+    rng = np.random.default_rng(0)
+    for number, person in enumerate(AGES):
+        base = root / "WBackground" / f"Training_{number % 2}" / person
+        for kind in ("real.rssdk/color", "real.rssdk/depth", "03_fake.rssdk/color"):
+            (base / kind).mkdir(parents=True)
+            for image in range(4):
+                pixels = rng.integers(0, 256, (48, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(base / kind / f"{image}.jpg")
+    rows = [f"{person} {age} F" for person, age in AGES.items()]
+    (root / "Age_Gender.txt").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def surf(root, **other) -> Data:
+    return Data.model_validate(
+        {"name": "casia_surf", "path": str(root), "train": 16, "validation": 2, "test": 2}
+        | {"forget": {"kind": "group", "first": 2}}
+        | other
+    )
+
+
+def test_the_faces_of_the_competition_are_divided_as_its_code_does(faces):
+    found = read(surf(faces))
+    assert found.pixels.shape == (20, 3, 32, 32)
+    assert found.files[0] == "WBackground/Training_0/CLKJ_AS0001/real.rssdk/color/0.jpg"
+    assert all("/real.rssdk/color/" in name for name in found.files)
+    assert found.groups == [Path(name).parts[2] for name in found.files]
+    # From 20 to 70 in ten bins of five years: 24 is still in the first one, 25 in the second.
+    bins = {"CLKJ_AS0001": 0, "CLKJ_AS0002": 0, "CLKJ_AS0003": 1, "CLKJ_AS0007": 9, "CLKJ_AS0009": 4}
+    assert found.labels.tolist() == [bins[person] for person in found.groups]
+    shuffled = list(found.files)
+    random.Random(43).shuffle(shuffled)
+    for seed in (1, 2):  # whatever the seed
+        parts, _ = split(found, surf(faces), seed)
+        names = {part: {found.files[image] for image in images} for part, images in parts.items()}
+        assert names["retain"] | names["forget"] == set(shuffled[:16])
+        assert names["validation"] == set(shuffled[16:18])
+        assert names["test"] == set(shuffled[18:])
+        forgotten = {found.groups[image] for image in parts["forget"]}
+        assert forgotten == {"CLKJ_AS0001", "CLKJ_AS0002"}
+        assert not forgotten & {found.groups[image] for image in parts["retain"]}
+    with pytest.raises(InputError, match="data: validation: 3 images, but there are 2; lower it"):
+        split(found, surf(faces, validation=3), 1)
+
+
+def test_faces_that_are_damaged_or_have_no_age_are_named(faces, tmp_path):
+    table = faces / "Age_Gender.txt"
+    text = table.read_text()
+    table.write_text(text.replace("CLKJ_AS0007 69 F\n", ""))
+    with pytest.raises(InputError, match=r"Age_Gender\.txt: has no age for CLKJ_AS0007; add them"):
+        read(surf(faces))
+    for wrong in ("CLKJ_AS0001 33 F", "CLKJ_AS0010 old F", "CLKJ_AS0010 33"):
+        table.write_text(text + wrong + "\n")
+        with pytest.raises(InputError, match=r"Age_Gender\.txt: line 6 is no new `id age gender`"):
+            read(surf(faces))
+    table.write_text(text)
+    damaged = "WBackground/Training_1/CLKJ_AS0002/real.rssdk/color/2.jpg"
+    (faces / damaged).write_bytes(b"")
+    with pytest.raises(InputError, match=rf"damaged or no images; mend or remove them:\n  {damaged}$"):
+        read(surf(faces))
+    with pytest.raises(InputError, match=r"Age_Gender\.txt: no such file"):
+        read(surf(tmp_path))
+    (tmp_path / "Age_Gender.txt").write_text(text)
+    with pytest.raises(InputError, match="holds no images WBackground/"):
+        read(surf(tmp_path))
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_pixels_are_normalised_by_the_retain_set_unless_they_are_left_as_they_are(faces, tmp_path, normalise):
+    settings = prepare_data.Settings(seed=1, data=surf(faces, normalise=normalise), folder="")
+    outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
+    prepare_data.main(settings=settings, files=[], **outputs)
+    arrays = read_npz(outputs["images"])
+    parts, _ = read_split(outputs["split_table"].read_text(), "split.csv")
+    retain = arrays["pixels"][parts["retain"]].astype(np.float64)
+    mean, std = (retain.mean(axis=(0, 2, 3)), retain.std(axis=(0, 2, 3))) if normalise else (0, 1)
+    np.testing.assert_allclose(arrays["mean"], np.broadcast_to(mean, 3), rtol=1e-6)
+    np.testing.assert_allclose(arrays["std"], np.broadcast_to(std, 3), rtol=1e-6)
+
+
+@pytest.fixture
+def earlier(tmp_path, monkeypatch):
+    """An earlier experiment that forgot 50 of 1,000 images, on which its models differ by known amounts."""
+    monkeypatch.chdir(tmp_path)
+    parts, _ = split(DATASET, data(), 1)
+    used = np.sort(np.concatenate(list(parts.values())))
+    places = {part: np.searchsorted(used, indices) for part, indices in parts.items()}
+    table = Path("results/first/data/split.csv")
+    table.parent.mkdir(parents=True)
+    table.write_text(split_as_csv(places, LABELS[used], [NAMES[image] for image in used]))
+    rng = np.random.default_rng(0)
+    gap = rng.permutation(50).astype(float)
+    oracle = rng.normal(size=(8, 50))
+    evaluation = Path("results/first/evaluation/original/original-0.npz")
+    arrays = {"image": places["forget"], "oracle_confidences": oracle}
+    arrays["confidences"] = np.tile(oracle.mean(axis=0) + gap, (8, 1))
+    write_npz(evaluation, arrays)
+    return parts["forget"][np.argsort(-gap)], evaluation, table
+
+
+def memorised(size, **other) -> Data:
+    of = "results/first/evaluation/original/original-0.npz"
+    return data(forget={"kind": "memorised", "size": size, "of": of}, **other)
+
+
+@pytest.mark.parametrize("size", [1, 10, 50])
+def test_forgetting_what_is_memorised(earlier, size):
+    ranked, _, _ = earlier
+    parts, labels = split(DATASET, memorised(size), 1)
+    assert set(parts["forget"]) == set(ranked[:size])
+    assert len(parts["retain"]) == 1000 - size
+    assert np.array_equal(labels, LABELS)
+
+
+def test_what_is_memorised_is_found_again_where_images_have_other_numbers(earlier):
+    ranked, _, _ = earlier
+    backwards = dataclasses.replace(
+        DATASET,
+        labels=LABELS[::-1],
+        files=NAMES[::-1],
+        pools={
+            ("train",): np.isin(np.arange(1797)[::-1], ranked),
+            ("validation", "test"): np.ones(1797, bool),
+        },
+    )
+    parts, _ = split(backwards, memorised(5, train=50), 3)
+    assert {backwards.files[image] for image in parts["forget"]} == {NAMES[image] for image in ranked[:5]}
+
+
+def test_what_cannot_be_ranked_is_explained_in_one_line(earlier):
+    _, evaluation, _ = earlier
+    with pytest.raises(
+        InputError, match="size: 51, but the forget set of results/first has 50 images; lower"
+    ):
+        split(DATASET, memorised(51), 1)
+    with pytest.raises(InputError, match=r"of the 40 images are not trained on here, .*of results/first$"):
+        split(DATASET, memorised(40), 2)
+    other = dataclasses.replace(DATASET, labels=(LABELS + 1) % 10)
+    with pytest.raises(InputError, match=r"split\.csv: of another data set, which has an image train/"):
+        split(other, memorised(5), 1)
+    with pytest.raises(InputError, match="another data set"):
+        split(dataclasses.replace(DATASET, files=[str(n) for n in range(1797)]), memorised(5), 1)
+    arrays = read_npz(evaluation)
+    write_npz(evaluation, arrays | {"image": arrays["image"] + 1})
+    with pytest.raises(InputError, match="differ in the forget set; run results/first again"):
+        split(DATASET, memorised(5), 1)
+    evaluation.write_bytes(b"")
+    with pytest.raises(InputError, match=r"original-0\.npz: damaged"):
+        split(DATASET, memorised(5), 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "digits", "path": "x"},
+        {"name": "casia_surf"},
+        {"name": "cifar10", "train": 50_000},
+        {"name": "svhn", "test": 26_033},
+        {"name": "cifar10", "forget": {"kind": "group", "first": 2}},
+        {"forget": {"kind": "memorised", "size": 5, "of": "results/a/evaluation/finetune/original-0.npz"}},
+    ],
+)
+def test_what_does_not_fit_a_data_set_is_an_error(wrong):
+    with pytest.raises(ValueError, match=re.escape("validation error")):
+        data(**wrong)

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +192,20 @@ def test_a_mistake_in_the_configuration_stops_before_anything_runs(fresh, old, n
 def test_the_default_experiment_is_digits(fresh):
     plan = fresh.snakemake("--dry-run", config="config/digits.yaml").stdout
     assert "results/digits/paper.pdf" in plan
+
+
+def test_the_same_fleets_in_bfloat16(finished):
+    """By the benchmark, which reads the finished run and leaves it as it is."""
+    benchmark = Path(__file__).parents[2] / "benchmarks/precision.py"
+    process = subprocess.run(
+        [sys.executable, benchmark, "--configfile", "config/smoke.yaml"],
+        cwd=finished.root,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    scores = pd.read_csv(finished.result("scores.csv")).set_index("method")["score"]
+    for method in ("random_mask", "retrain"):
+        assert re.search(rf"\| {method} fp32 \| oracle fp32 \|.*\| {scores[method]:.4f} \[", process.stdout)
+        assert re.search(rf"\| {method} bf16 \| oracle fp32 \|.*\]", process.stdout)
+    assert "bf16: emulated\nsmoke, N = 4, 16 forget examples" in process.stdout

@@ -1,10 +1,15 @@
 # Checks the configuration and plans the files; every rule uses `experiment`, `plan`, `needs` and `stage_code`.
+import re
+
 from random_mask.config import validate
 from random_mask.errors import InputError
 from random_mask.plan import Plan, paper_sources
 from random_mask.provenance import first_damaged
 from random_mask.resources import Needs
+from random_mask.settings import ARCHIVES
 from random_mask.sources import stage_code
+from random_mask.terminal import Share, Terminal
+from snakemake.logging import logger
 
 try:
     experiment = validate(
@@ -18,10 +23,13 @@ except InputError as error:
 
 plan = Plan(experiment)
 needs = Needs(experiment)
+terminal = Terminal(logger)
 
 # A damaged file would make Snakemake run what reads it, and delete good results before that fails.
-if workflow.is_main_process and (damage := first_damaged(plan.results)):
-    sys.exit(damage)
+if workflow.is_main_process and (
+    problem := first_damaged(plan.results) or plan.missing_data()
+):
+    sys.exit(problem)
 
 
 wildcard_constraints:

@@ -1,7 +1,38 @@
 # REQUIRED INPUTS: the data set that the configuration names.
 # OUTPUTS:
+#   <repository>/data/<archive>  official archive of a data set that is downloaded, for all experiments
 #   data/images.npz  all images as uint8, labels, mean and standard deviation of the retain set
 #   data/split.csv   the part of each image: retain, forget, validation or test
+
+
+# Cluster nodes may have no network; the machine where `snakemake` runs is likelier to.
+localrules:
+    download,
+
+
+rule download:
+    """Download an official archive of a data set."""
+
+    # No inputs: neither an edit nor its age makes it anew, and one that was put there by hand is taken.
+    output:
+        archive=update("data/{archive}"),
+    log:
+        plan.path("logs/download/{archive}.log"),
+    benchmark:
+        plan.path("benchmarks/download/{archive}.tsv")
+    wildcard_constraints:
+        archive="|".join(
+            re.escape(Path(path).name) for paths in ARCHIVES.values() for path in paths
+        ),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("download"),
+        runtime=needs.minutes("download"),
+    message:
+        "Downloading {wildcards.archive}"
+    shell:
+        "python -m random_mask.stages.download --archive {output.archive:q} 2> {log:q}"
 
 
 rule prepare_data:

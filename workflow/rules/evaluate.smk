@@ -149,8 +149,18 @@ rule scores:
         measured=plan.measures,
         code=stage_code("scores"),
     output:
-        scores=plan.path("scores.csv"),
-        comparisons=plan.path("comparisons.csv"),
+        scores=report(
+            plan.path("scores.csv"),
+            caption="../report/csv.rst",
+            category="Data",
+            labels={"file": "scores.csv"},
+        ),
+        comparisons=report(
+            plan.path("comparisons.csv"),
+            caption="../report/csv.rst",
+            category="Data",
+            labels={"file": "comparisons.csv"},
+        ),
         by_n=plan.path("scores_by_n.csv"),
         measures=plan.path("measures.csv"),
     log:

@@ -1,12 +1,41 @@
-# REQUIRED INPUTS: scores.csv, comparisons.csv, measures.csv, scores_by_n.csv, examples.npz, masks.csv, costs.csv,
-#   run.json, simulation.csv, all in results/<experiment>/ or, as the authors had them, in reference/<experiment>/;
-#   paper/
+# REQUIRED INPUTS: scores.csv, comparisons.csv, scores_by_n.csv, examples.npz, masks.csv, costs.csv, run.json,
+#   measures.csv, simulation.csv, all in results/<experiment>/ or, as the authors had them, in
+#   reference/<experiment>/; paper/
 # OUTPUTS, in results/<experiment>/ or, of the authors' results, in results/<experiment>/reference/:
-#   figures/*.pdf   the figures
-#   tables/*.tex    the tables
+#   claims.csv      what the run says of each claim in paper/claims.yaml
+#   figures/*.pdf   the figures; .png: the same for the HTML report
+#   tables/*.tex    the tables; .html: those of the HTML report
 #   numbers.tex     every number of the text, as macros
 #   paper.pdf       the paper
 #   provenance.json where each file of a run comes from: settings, hashes, machine, versions, time and memory
+
+
+rule claims:
+    """Judge the claims of the paper."""
+    input:
+        claims="paper/claims.yaml",
+        scores=plan.source("scores.csv"),
+        comparisons=plan.source("comparisons.csv"),
+        measures=plan.source("measures.csv"),
+        examples=plan.source("examples.npz"),
+        code=stage_code("claims"),
+    output:
+        "{folder}/claims.csv",
+    log:
+        "{folder}/logs/claims.log",
+    benchmark:
+        "{folder}/benchmarks/claims.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("claims"),
+        runtime=needs.minutes("claims"),
+    message:
+        "Judging the claims"
+    shell:
+        "python -m random_mask.stages.claims --claims {input.claims:q} --scores {input.scores:q} "
+        "--comparisons {input.comparisons:q} --measures {input.measures:q} --examples {input.examples:q} "
+        "--output {output:q} 2> {log:q}"
 
 
 rule figures:
@@ -19,6 +48,15 @@ rule figures:
         code=stage_code("figures"),
     output:
         plan.figures,
+        [
+            report(
+                path,
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"figure": name.replace("_", " ")},
+            )
+            for name, path in plan.browser_figures.items()
+        ],
     log:
         "{folder}/logs/figures.log",
     benchmark:
@@ -51,11 +89,22 @@ rule tables:
         costs=plan.source("costs.csv"),
         run_file=plan.source("run.json"),
         simulation=plan.source("simulation.csv"),
+        claims="{folder}/claims.csv",
         tuned=lambda wildcards: plan.tuned(wildcards.folder),
+        references=plan.reference_claims,
         code=stage_code("tables"),
     output:
         numbers="{folder}/numbers.tex",
         tables=plan.tables,
+        pages=[
+            report(
+                path,
+                caption=f"../report/{name}_table.rst",
+                category="Tables",
+                labels={"table": name},
+            )
+            for name, path in plan.pages.items()
+        ],
     log:
         "{folder}/logs/tables.log",
     benchmark:
@@ -75,8 +124,8 @@ rule tables:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --measures {input.measures:q} --masks {input.masks:q} "
         "--costs {input.costs:q} --run-file {input.run_file:q} --simulation {input.simulation:q} "
-        "--tuned {input.tuned:q} "
-        "--output {output.numbers:q} --tabulars {output.tables:q} 2> {log:q}"
+        "--claims {input.claims:q} --tuned {input.tuned:q} --references {input.references:q} "
+        "--output {output.numbers:q} --tabulars {output.tables:q} --pages {output.pages:q} 2> {log:q}"
 
 
 rule paper:
@@ -88,7 +137,12 @@ rule paper:
         numbers="{folder}/numbers.tex",
         code=stage_code("paper"),
     output:
-        "{folder}/paper.pdf",
+        report(
+            "{folder}/paper.pdf",
+            caption="../report/paper.rst",
+            category="Paper",
+            labels={"file": "paper.pdf"},
+        ),
     log:
         "{folder}/logs/paper.log",
     benchmark:
@@ -108,7 +162,15 @@ rule paper:
 rule provenance:
     """Collect where every file comes from, and what it took."""
     input:
-        artifacts=[plan.path(name) for name in ("paper.pdf", "scores.csv")],
+        artifacts=[
+            *[plan.path(name) for name in ("paper.pdf", "scores.csv", "claims.csv")],
+            *plan.chosen,
+            *[
+                path.format(folder=plan.results)
+                for path in plan.browser_figures.values()
+            ],
+            *[path.format(folder=plan.results) for path in plan.pages.values()],
+        ],
         code=stage_code("provenance"),
     output:
         plan.path("provenance.json"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from random_mask.data.memorised import most_memorised
 from random_mask.data.readers import Dataset
 from random_mask.errors import InputError
 from random_mask.files import read_text
@@ -16,6 +17,7 @@ from random_mask.settings import (
     Forget,
     GroupForget,
     ListForget,
+    MemorisedForget,
     MislabelledForget,
     RandomForget,
 )
@@ -27,7 +29,7 @@ def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray
     """Divide a data set at random, and choose what is to be forgotten.
 
     Args:
-        dataset: the data set; images that it holds out are for the test alone.
+        dataset: the data set, and which of its images each part may be drawn from.
         data: the sizes of the parts, and the kind of forget set.
         seed: root seed of the experiment.
 
@@ -39,21 +41,16 @@ def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray
         InputError: if there are too few images, or the forget set cannot be drawn.
     """
     order = generator(seed, "data", 0, "split").permutation(len(dataset.labels))
-    if dataset.held_out is None:
-        ends = np.cumsum([data.train, data.validation, data.test])
-        train, validation, test, rest = np.split(order, ends)
-        available = {"train + validation + test": (sum(map(len, (train, validation, test, rest))), ends[-1])}
-    else:
-        trainable, held = order[~dataset.held_out[order]], order[dataset.held_out[order]]
-        train, validation, _ = np.split(trainable, np.cumsum([data.train, data.validation]))
-        test = held[: data.test]
-        available = {
-            "train + validation": (len(trainable), data.train + data.validation),
-            "test": (len(held), data.test),
-        }
-    for name, (found, wanted) in available.items():
-        if wanted > found:
-            raise InputError(f"data: {name}: {wanted} images, but there are {found}; lower it")
+    drawn: dict[str, np.ndarray] = {}
+    for names, pool in dataset.pools.items():
+        available = order[pool[order]]
+        ends = np.cumsum([getattr(data, name) for name in names])
+        if ends[-1] > len(available):
+            raise InputError(
+                f"data: {' + '.join(names)}: {ends[-1]} images, but there are {len(available)}; lower it"
+            )
+        drawn |= zip(names, np.split(available, ends), strict=False)  # what is left is not used
+    train = drawn["train"]
     forget = _forget(dataset, data.forget, train, generator(seed, "data", 0, "forget"))
     if not 0 < len(forget) < len(train) - 1:
         raise InputError(f"data.forget: {len(forget)} of {len(train)} training images; choose some, not all")
@@ -64,8 +61,8 @@ def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray
     parts = {
         "retain": np.setdiff1d(train, forget),
         "forget": forget,
-        "validation": validation,
-        "test": test,
+        "validation": drawn["validation"],
+        "test": drawn["test"],
     }
     return {part: np.sort(indices) for part, indices in parts.items()}, labels
 
@@ -94,13 +91,16 @@ def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.
             unknown = [name for name in forget.groups if name not in names]
             if unknown:
                 raise InputError(f"data.forget.groups: no training image is of group {unknown[0]}")
-            others = np.setdiff1d(names, forget.groups)
+            chosen = [*forget.groups, *names[: forget.first or 0]]
+            others = np.setdiff1d(names, chosen)
             if (forget.random or 0) > len(others):
                 raise InputError(f"data.forget.random: {forget.random}, but there are {len(others)} groups")
             drawn = rng.choice(others, size=forget.random or 0, replace=False)
-            return train[np.isin(groups[train], [*forget.groups, *drawn])]
+            return train[np.isin(groups[train], [*chosen, *drawn])]
         case ListForget():
             return _listed(dataset, Path(forget.file), train)
+        case MemorisedForget():
+            return most_memorised(dataset, forget, train)
 
 
 def _listed(dataset: Dataset, path: Path, train: np.ndarray) -> np.ndarray:

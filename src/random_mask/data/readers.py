@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import pickle
+import random
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from scipy.io import loadmat
 from sklearn.datasets import load_digits
 
+from random_mask.data.archives import read_verified
 from random_mask.errors import InputError
-from random_mask.settings import Data
+from random_mask.files import read_text
+from random_mask.settings import ARCHIVES, Data
 
 __all__ = ["Dataset", "read"]
 
@@ -28,7 +34,8 @@ class Dataset:
         labels: int64 [images].
         classes: names of the classes, by label.
         files: names of the images, or their numbers where they have none.
-        held_out: bool [images], true for images that must not be trained on; None if all may be.
+        pools: the images that parts are drawn from, {parts: bool [images]}: one pool for all parts of a data
+            set that comes undivided, otherwise several, so that no part takes an image of another.
         groups: the group of each image, or None.
     """
 
@@ -36,7 +43,7 @@ class Dataset:
     labels: np.ndarray
     classes: list[str]
     files: list[str]
-    held_out: np.ndarray | None = None
+    pools: dict[tuple[str, ...], np.ndarray]
     groups: list[str] | None = None
 
 
@@ -46,7 +53,24 @@ def read(data: Data) -> Dataset:
     Raises:
         InputError: if it is not there, or some of its files are no images; all of these are named.
     """
-    return {"digits": lambda data: digits(), "image_folder": image_folder}[data.name](data)
+    readers = {
+        "digits": lambda data: digits(),
+        "cifar10": cifar,
+        "cifar100": cifar,
+        "svhn": lambda data: svhn(),
+        "image_folder": image_folder,
+        "casia_surf": casia_surf,
+    }
+    return readers[data.name](data)
+
+
+def _divided(test: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
+    """Return the pools of a data set whose test images (bool [images]) must not be trained on."""
+    return {("train", "validation"): ~test, ("test",): test}
+
+
+def _numbered(images: int) -> list[str]:
+    return [str(number) for number in range(images)]
 
 
 def digits() -> Dataset:
@@ -63,8 +87,65 @@ def digits() -> Dataset:
         np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)) for image in small
     ]
     pixels = np.repeat(np.stack(large)[:, None], 3, axis=1)
-    numbers = [str(number) for number in range(len(labels))]
-    return Dataset(pixels, labels.astype(np.int64), [str(label) for label in range(10)], numbers)
+    pools = {("train", "validation", "test"): np.ones(len(labels), dtype=bool)}
+    return Dataset(pixels, labels.astype(np.int64), _numbered(10), _numbered(len(labels)), pools)
+
+
+def cifar(data: Data) -> Dataset:
+    """Return CIFAR-10 or CIFAR-100 (fine labels): 50,000 training images, then 10,000 for the test, 32x32.
+
+    Source: A. Krizhevsky (2009), Learning Multiple Layers of Features from Tiny Images. The "Python version":
+    batches in a tar archive, each a pickled dictionary of rows of 3,072 bytes and labels.
+
+    Raises:
+        InputError: if the archive is missing, or not the official one. It is not unpickled then.
+    """
+    from torchvision.datasets import CIFAR10, CIFAR100  # takes seconds
+
+    source = {"cifar10": CIFAR10, "cifar100": CIFAR100}[data.name]
+    (path,) = ARCHIVES[data.name]
+    with tarfile.open(fileobj=io.BytesIO(read_verified(Path(path)))) as archive:
+        found = {
+            PurePosixPath(member.name).name: pickle.load(archive.extractfile(member), encoding="latin1")
+            for member in archive
+            if PurePosixPath(member.name).name in _members(source)
+        }
+    train, test = ([found[name] for name, _ in batches] for batches in (source.train_list, source.test_list))
+    key = "labels" if data.name == "cifar10" else "fine_labels"
+    labels = np.concatenate([np.asarray(batch[key], dtype=np.int64) for batch in [*train, *test]])
+    held = np.arange(len(labels)) >= sum(len(batch[key]) for batch in train)
+    return Dataset(
+        pixels=np.concatenate([batch["data"] for batch in [*train, *test]]).reshape(-1, 3, 32, 32),
+        labels=labels,
+        classes=list(found[source.meta["filename"]][source.meta["key"]]),
+        files=_numbered(len(labels)),
+        pools=_divided(held),
+    )
+
+
+def _members(source: Any) -> set[str]:
+    """Return the names of the files that are read of an archive of CIFAR."""
+    return {name for name, _ in [*source.train_list, *source.test_list]} | {source.meta["filename"]}
+
+
+def svhn() -> Dataset:
+    """Return the cropped digits of SVHN: 73,257 training images, then 26,032 for the test, 32x32 RGB.
+
+    Source: Y. Netzer et al. (2011), Reading Digits in Natural Images with Unsupervised Feature Learning: two
+    MATLAB files with `X`, uint8 [32, 32, 3, images], and `y`, where the digit 0 has the label 10.
+
+    Raises:
+        InputError: if a file is missing, or not the official one.
+    """
+    train, test = (loadmat(io.BytesIO(read_verified(Path(path)))) for path in ARCHIVES["svhn"])
+    labels = np.concatenate([train["y"], test["y"]]).ravel().astype(np.int64) % 10
+    return Dataset(
+        pixels=np.concatenate([train["X"], test["X"]], axis=3).transpose(3, 2, 0, 1),
+        labels=labels,
+        classes=_numbered(10),
+        files=_numbered(len(labels)),
+        pools=_divided(np.arange(len(labels)) >= len(train["y"])),
+    )
 
 
 def image_folder(data: Data) -> Dataset:
@@ -76,20 +157,7 @@ def image_folder(data: Data) -> Dataset:
     source = Path(data.path)
     if not source.exists():
         raise InputError(f"{source}: no such folder or archive; correct data.path in the configuration")
-    files, pixels, bad = [], [], []
-    for name, content in _contents(source):
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                pixels.append(_resized(image, data.image_size))
-            files.append(name)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-            bad.append(name)
-    if bad:
-        more = [f"and {len(bad) - 20} more"] if len(bad) > 20 else []
-        raise InputError(
-            f"{source}: these files are damaged or no images; mend or remove them:\n  "
-            + "\n  ".join([*sorted(bad)[:20], *more])
-        )
+    files, pixels = _decoded(source, _contents(source), data.image_size)
     if not files:
         raise InputError(f"{source}: holds no images in train/<class>/ and test/<class>/")
     order = np.argsort(files, kind="stable")
@@ -101,9 +169,93 @@ def image_folder(data: Data) -> Dataset:
         labels=np.array([numbers[PurePosixPath(name).parts[1]] for name in files], dtype=np.int64),
         classes=classes,
         files=files,
-        held_out=np.array([name.startswith("test/") for name in files]),
+        pools=_divided(np.array([name.startswith("test/") for name in files])),
         groups=_groups(Path(data.groups), files) if data.groups else None,
     )
+
+
+def casia_surf(data: Data) -> Dataset:
+    """Return the faces of CASIA-SURF by age, as the NeurIPS 2023 unlearning competition used them.
+
+    The folder holds `Age_Gender.txt`, with a line `id age gender` for each person, and the colour images of
+    real faces, `WBackground/*/<person>/real.rssdk/color/*.jpg`; other files are left out. The classes are ten
+    bins of equal width from the lowest age of the table to the highest plus one. 80 % of the images are for
+    training, 10 % for validation and 10 % for the test, drawn by `random.Random(43)`, so a person may be in
+    several parts; the groups are the persons. The pools are these parts, whatever the seed.
+
+    Sources: S. Zhang et al., arXiv 1812.00408 (the data); the reader in github.com/google-deepmind/
+    unlearning_evaluation (order, bins and split). That one forgets the 15 persons who come first, `first: 15`
+    here; whether these were the competition's own, and how many images its version of the data had, is not
+    known. It resizes by torchvision, we by Pillow, also bilinearly, so that pixels may differ by rounding.
+
+    Raises:
+        InputError: if a file is missing or damaged, or a person has no age.
+    """
+    folder = Path(data.path)
+    ages = _ages(folder / "Age_Gender.txt")
+    paths = [
+        path
+        for person in sorted(folder.glob("WBackground/*/*"), key=str)
+        for path in sorted(person.glob("real.rssdk/color/*.jpg"), key=str)
+    ]
+    if not paths:
+        raise InputError(f"{folder}: holds no images WBackground/*/<person>/real.rssdk/color/*.jpg")
+    persons = [path.parts[-4] for path in paths]
+    strangers = sorted(set(persons) - ages.keys())
+    if strangers:
+        raise InputError(f"{folder / 'Age_Gender.txt'}: has no age for {', '.join(strangers)}; add them")
+    contents = ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
+    files, pixels = _decoded(folder, contents, data.image_size)
+    edges = np.linspace(min(ages.values()), max(ages.values()) + 1, 11)
+    order = list(range(len(files)))
+    random.Random(43).shuffle(order)
+    part = np.empty(len(files), dtype=int)
+    for number, images in enumerate(np.split(order, [int(0.8 * len(files)), int(0.9 * len(files))])):
+        part[images] = number
+    return Dataset(
+        pixels=np.stack(pixels),
+        labels=np.digitize([ages[person] for person in persons], edges) - 1,
+        classes=_numbered(10),
+        files=files,
+        pools={(name,): part == number for number, name in enumerate(("train", "validation", "test"))},
+        groups=persons,
+    )
+
+
+def _ages(table: Path) -> dict[str, int]:
+    ages: dict[str, int] = {}
+    for number, line in enumerate(read_text(table).splitlines(), start=1):
+        fields = line.split()
+        if fields and (len(fields) != 3 or not fields[1].isdigit() or fields[0] in ages):
+            raise InputError(f"{table}: line {number} is no new `id age gender`; correct it")
+        if fields:
+            ages[fields[0]] = int(fields[1])
+    return ages
+
+
+def _decoded(
+    source: Path, contents: Iterable[tuple[str, bytes]], size: int
+) -> tuple[list[str], list[np.ndarray]]:
+    """Return the names of images and their pixels, uint8 [3, size, size] each.
+
+    Raises:
+        InputError: if some are no images; all of these are named.
+    """
+    files, pixels, bad = [], [], []
+    for name, content in contents:
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                pixels.append(_resized(image, size))
+            files.append(name)
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+            bad.append(name)
+    if bad:
+        more = [f"and {len(bad) - 20} more"] if len(bad) > 20 else []
+        raise InputError(
+            f"{source}: these files are damaged or no images; mend or remove them:\n  "
+            + "\n  ".join([*sorted(bad)[:20], *more])
+        )
+    return files, pixels
 
 
 def _resized(image: Image.Image, size: int) -> np.ndarray:

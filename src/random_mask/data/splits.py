@@ -9,7 +9,7 @@ import numpy as np
 
 from random_mask.errors import InputError
 
-__all__ = ["PARTS", "read_split", "split_as_csv"]
+__all__ = ["PARTS", "read_files", "read_split", "split_as_csv"]
 
 
 PARTS = ("retain", "forget", "validation", "test")
@@ -55,3 +55,8 @@ def read_split(text: str, source: str) -> tuple[dict[str, np.ndarray], dict[str,
         raise InputError(f"{source}: damaged; delete it and run snakemake again to re-make it")
     columns = {part: np.array([row[1:] for row in rows if row[0] == part], dtype=np.int64) for part in PARTS}
     return {p: c[:, 0].copy() for p, c in columns.items()}, {p: c[:, 1].copy() for p, c in columns.items()}
+
+
+def read_files(text: str) -> dict[int, str]:
+    """Return the name of each image in its data set, by its number in the table of a split."""
+    return {int(row["image"]): row["file"] for row in csv.DictReader(io.StringIO(text))}

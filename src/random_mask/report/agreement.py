@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from random_mask.report.verdicts import agreed, verdict
+from random_mask.metrics.intervals import Interval
+from random_mask.report.originals import pooled
+from random_mask.report.verdicts import verdict
 
 __all__ = [
     "Agreement",
@@ -219,8 +221,9 @@ def pair_verdicts(comparisons: pd.DataFrame) -> dict[str, str]:
     """
     scores = comparisons[comparisons["quantity"] == "score"]
     return {
-        f"{a}, {b}": agreed(verdict(row.low, row.high) for row in rows.itertuples())
+        f"{a}, {b}": verdict(found.low, found.high)
         for (a, b), rows in scores.groupby(["a", "b"], sort=False)
+        for found in [pooled([Interval(row.difference, row.low, row.high) for row in rows.itertuples()])]
     }
 
 

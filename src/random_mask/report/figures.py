@@ -48,10 +48,19 @@ sns.set_theme(
 )
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PDF; the same figure gives the same bytes."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+BROWSER_DPI = 180
+"""Of PNGs: as wide as a window of 1300 pixels leaves room for in the HTML report."""
+UNDATED = {
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
+}
+
+
+def save(figure: Figure, *paths: Path) -> None:
+    """Write a figure as PDF or PNG, by the suffix; the same figure gives the same bytes."""
+    for path in paths:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, metadata=UNDATED[path.suffix], dpi=BROWSER_DPI)
     plt.close(figure)
 
 
@@ -278,12 +287,13 @@ def agreement(correlations: pd.DataFrame) -> Figure:
         axes.set(xticks=[], yticks=[])
         sns.despine(figure, left=True, bottom=True)
         return figure
-    names = ["Score", *(MEASURES[name].name for name in correlations.columns[1:])]
+    known = correlations.dropna(how="all").dropna(how="all", axis=1)
+    names = ["Score" if name == "score" else MEASURES[name].name for name in known.columns]
     figure, axes = plt.subplots(figsize=(0.9 * WIDTH, 0.9 + 0.32 * len(names)))
     sns.heatmap(
-        correlations,
+        known,
         # The upper half says the same, the diagonal nothing.
-        mask=np.triu(np.ones(correlations.shape, dtype=bool)),
+        mask=np.triu(np.ones(known.shape, dtype=bool)),
         vmin=-1,
         vmax=1,
         cmap=sns.diverging_palette(30, 250, s=80, l=55, as_cmap=True),

@@ -56,12 +56,11 @@ def correlations(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         scores: `scores.csv`.
 
     Returns:
-        A square table by measure, "score" the first; NaN where a measure is the same for every method. With
-        fewer than 4 methods it is empty.
+        A square table by measure, "score" the first; NaN where a measure is unknown, or the same for every
+        method. With fewer than 4 methods it is empty.
     """
-    values = measures.pivot_table(index="method", columns="measure", values="value", aggfunc="mean")
-    chosen = [name for name in MEASURES if name in values]
-    turned = pd.DataFrame({name: -(values[name] - MEASURES[name].best).abs() for name in chosen})
+    values = measures.pivot_table(index="method", columns="measure", values="value", dropna=False)
+    turned = pd.DataFrame({name: -(values[name] - of.best).abs() for name, of in MEASURES.items()})
     turned.insert(0, "score", scores.groupby("method")["score"].mean())
     turned = turned.drop(index=["original", "retrain"])
     return turned.corr(method="spearman") if len(turned) >= FEWEST_METHODS else pd.DataFrame()

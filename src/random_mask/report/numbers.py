@@ -3,6 +3,7 @@ r"""The numbers of the paper: a flat mapping of keys to text, which LaTeX reads 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,11 @@ import pandas as pd
 
 from random_mask.config import Experiment
 from random_mask.metrics.competition import points
+from random_mask.metrics.intervals import Interval
+from random_mask.report.claims import sentence
 from random_mask.report.measures import correlations
-from random_mask.report.verdicts import agreed, verdict
+from random_mask.report.originals import pooled
+from random_mask.report.verdicts import verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
 
@@ -32,6 +36,7 @@ def escape(text: str) -> str:
 ORIGINS = {
     "agreement": "measures.csv and scores.csv (rule scores)",
     "budget": "the configuration",
+    "claims": "claims.csv (rule claims)",
     "compare": "comparisons.csv (rule scores)",
     "config": "the configuration",
     "cost": "costs.csv (rule collect)",
@@ -69,7 +74,8 @@ def collect(
     reference: str,
     simulation: pd.DataFrame,
     measures: pd.DataFrame,
-    choices: Sequence[Mapping[str, Any]] = (),
+    choices: Sequence[Mapping[str, Any]],
+    claims: pd.DataFrame,
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
 
@@ -85,6 +91,7 @@ def collect(
         simulation: `simulation.csv`.
         measures: `measures.csv`.
         choices: the `chosen.yaml` that methods are taken from, if there is one.
+        claims: `claims.csv`.
     """
     # How the work is cut into jobs changes nothing that is printed, and trials have a file of their own.
     configured = experiment.model_dump(mode="json", exclude={"shards", "search", "tuned"})
@@ -98,6 +105,7 @@ def collect(
     for method, counts in masks.items():
         numbers |= _masks(method, counts)
     numbers |= _sweep(experiment, scores)
+    numbers |= {f"claims/{row['id']}": _prose(sentence(row)) for row in claims.to_dict("records")}
     for content in choices:
         numbers |= {f"tuning/{key}": plain(content[key]) for key in ("experiment", "trials", "models")}
         numbers["tuning/budget"] = f"{100 * content['budget']:g}"
@@ -105,6 +113,11 @@ def collect(
     numbers["cost/core_hours"] = f"{costs['seconds'].sum() / 3600:.2f}"
     numbers["cost/reference"] = escape(reference)
     return numbers | {f"machine/{key}": escape(value) for key, value in environment.items()}
+
+
+def _prose(text: str) -> str:
+    """Return text in which LaTeX sees no commands, with minus signs before numbers."""
+    return re.sub(r"(?<![\w.])-(?=\d)", r"\\ensuremath{-}", escape(text))
 
 
 def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -157,8 +170,7 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
 
 
 def _scores(scores: pd.DataFrame) -> dict[str, str]:
-    # Over several original models, the mean estimate and the widest bounds: no less than each interval says.
-    means = _over_originals(scores.groupby("method", sort=False))
+    means = over_originals(scores)
     ceiling = means.loc["retrain"]
     numbers = {}
     for method, row in means.iterrows():
@@ -176,14 +188,19 @@ def _scores(scores: pd.DataFrame) -> dict[str, str]:
     return numbers
 
 
-def _over_originals(groups: pd.api.typing.DataFrameGroupBy) -> pd.DataFrame:
+def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return `scores.csv` by method: means over the original models, intervals as `pooled` makes them."""
+    groups = scores.groupby("method", sort=False)
     means = groups.mean(numeric_only=True)
-    for column in means.columns:
-        if column.endswith("_low"):
-            means[column] = groups[column].min()
-        elif column.endswith("_high"):
-            means[column] = groups[column].max()
+    for column in ("score", "forgetting_quality"):
+        for method, rows in groups:
+            interval = pooled(_intervals(rows, column, f"{column}_low", f"{column}_high"))
+            means.loc[method, [f"{column}_low", f"{column}_high"]] = interval.low, interval.high
     return means
+
+
+def _intervals(rows: pd.DataFrame, *columns: str) -> list[Interval]:
+    return [Interval(*row) for row in rows[list(columns)].itertuples(index=False)]
 
 
 def _percent(part: float, whole: float) -> str:
@@ -194,24 +211,21 @@ def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     numbers = {}
     chosen = comparisons[comparisons["quantity"] == "score"]
     for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
-        for column, value in (
-            ("difference", rows["difference"].mean()),
-            ("low", rows["low"].min()),
-            ("high", rows["high"].max()),
-        ):
-            numbers[f"compare/{a}/{b}/{column}"] = f"{value:.3f}"
-        numbers[f"compare/{a}/{b}/words"] = agreed(verdict(row.low, row.high) for row in rows.itertuples())
+        found = pooled(_intervals(rows, "difference", "low", "high"))
+        numbers[f"compare/{a}/{b}/difference"] = f"{found.estimate:.3f}"
+        numbers[f"compare/{a}/{b}/low"] = f"{found.low:.3f}"
+        numbers[f"compare/{a}/{b}/high"] = f"{found.high:.3f}"
+        numbers[f"compare/{a}/{b}/words"] = verdict(found.low, found.high)
     return numbers
 
 
 def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
-    # What is not known, as U-LiRA of a few models, has no number.
-    known = measures.dropna().rename(columns={"low": "value_low", "high": "value_high"})
-    means = _over_originals(known.groupby(["method", "measure"]))
     numbers = {}
-    for (method, measure), row in means.iterrows():
-        for column in ("value", "value_low", "value_high"):
-            numbers[f"measures/{method}/{measure}{column.removeprefix('value')}"] = f"{row[column]:.3f}"
+    # What is not known, as U-LiRA of a few models, has no number.
+    for (method, measure), rows in measures.dropna().groupby(["method", "measure"], sort=False):
+        found = pooled(_intervals(rows, "value", "low", "high"))
+        for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
+            numbers[f"measures/{method}/{measure}{suffix}"] = f"{value:.3f}"
     agreement = correlations(measures, scores).get("score", pd.Series(dtype=float)).dropna()
     return numbers | {f"agreement/{name}": f"{value:.2f}" for name, value in agreement.items()}
 

@@ -8,12 +8,23 @@ from typing import Any
 import pandas as pd
 
 from random_mask.config import Experiment
+from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
 from random_mask.report.measures import MEASURES
 from random_mask.report.names import label
 from random_mask.report.numbers import escape, plain
 from random_mask.settings import Recipe
 
-__all__ = ["config", "cost", "environment", "masks", "measures", "scores", "simulation", "tuning"]
+__all__ = [
+    "claims",
+    "config",
+    "cost",
+    "environment",
+    "masks",
+    "measures",
+    "scores",
+    "simulation",
+    "tuning",
+]
 
 
 def tabular(
@@ -252,3 +263,24 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key} {_value(inner)}" for key, inner in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def claims(table: pd.DataFrame, references: Mapping[str, pd.DataFrame]) -> str:
+    """Return the claims with their estimates and verdicts, here and in the authors' results.
+
+    Args:
+        table: `claims.csv`.
+        references: that of each experiment of the authors, by name.
+    """
+    short = {SUPPORTED: "yes", NOT_SUPPORTED: "no", NOT_TESTABLE: "--"}
+    known = {name: dict(zip(one["id"], one["verdict"], strict=True)) for name, one in references.items()}
+    rows = []
+    for row in table.itertuples():
+        tested = row.verdict != NOT_TESTABLE
+        found = [f"{value:.3f}" for value in (row.estimate, row.low, row.high)] if tested else []
+        estimate = f"${found[0]}$ & $[{found[1]},\\,{found[2]}]$" if tested else "-- & "
+        verdicts = [short[row.verdict], *(short.get(one.get(row.id), "--") for one in known.values())]
+        rows.append([escape(row.claim[0].upper() + row.claim[1:]), estimate, *verdicts])
+    head = ["Claim", r"\multicolumn{2}{c}{Estimate and interval}", "Here", *map(escape, known)]
+    columns = r"@{}>{\raggedright\arraybackslash}p{0.5\linewidth}r@{\;}l" + "c" * (1 + len(known)) + "@{}"
+    return tabular(columns, head, rows)

@@ -28,7 +28,7 @@ def main(
     examples: Input,
     output: list[Output],
 ) -> None:
-    """Draw each figure that is asked for; its kind is the name of the file."""
+    """Draw each figure that is asked for, once for all its formats; its kind is the name of the file."""
     table = pd.read_csv(scores)
     arrays = read_npz(examples)
     oracle = _under("oracle", arrays)
@@ -45,9 +45,9 @@ def main(
         "agreement": lambda: figures.agreement(correlations(pd.read_csv(measures), table)),
         "training": lambda: figures.training(fleets, settings.methods),
     }
-    for path in output:
-        figures.save(drawings[path.stem](), path)
-        progress(path.name)
+    for kind in dict.fromkeys(path.stem for path in output):
+        figures.save(drawings[kind](), *(path for path in output if path.stem == kind))
+        progress(kind)
 
 
 def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

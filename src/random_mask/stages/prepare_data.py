@@ -12,6 +12,8 @@ from random_mask.files import write_npz, write_text
 from random_mask.settings import Data
 from random_mask.stages.command import Output, Source, progress, run
 
+AS_THEY_ARE = np.zeros(3), np.ones(3)
+
 
 class Settings(BaseModel):
     """What this stage depends on."""
@@ -29,9 +31,8 @@ def main(*, settings: Settings, files: list[Source], images: Output, split_table
     """
     dataset = read(settings.data)
     parts, labels = split(dataset, settings.data, settings.seed)
-    retain = dataset.pixels[parts["retain"]].astype(np.float64)
     # The forget set has no part in the statistics: a retrained model must not know it.
-    mean, std = retain.mean(axis=(0, 2, 3)), retain.std(axis=(0, 2, 3))
+    mean, std = statistics(dataset.pixels[parts["retain"]]) if settings.data.normalise else AS_THEY_ARE
     used = np.sort(np.concatenate(list(parts.values())))
     write_npz(
         images,
@@ -47,7 +48,21 @@ def main(*, settings: Settings, files: list[Source], images: Output, split_table
     names = [dataset.files[image] for image in used]
     write_text(split_table, split_as_csv(places, labels[used], names))
     sizes = ", ".join(f"{len(indices)} {part}" for part, indices in parts.items())
-    progress(f"{settings.data.name}: {sizes}")
+    progress(f"{settings.data.name}: {sizes}, of {len(dataset.labels)} images")
+
+
+def statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the standard deviation of each channel, float64 [3] each.
+
+    Args:
+        pixels: uint8 [images, 3, height, width]. They are counted by value, since as floats all images of a
+            large data set would not fit into memory.
+    """
+    values = np.arange(256)
+    shares = [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(3)]
+    shares = np.array([counts / counts.sum() for counts in shares])
+    mean = shares @ values
+    return mean, np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from random_mask.config import Experiment
 from random_mask.files import read_text, write_text
-from random_mask.report import numbers, tables
+from random_mask.report import numbers, summary, tables
+from random_mask.report.agreement import parse_comparisons, parse_scores
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 
@@ -30,15 +31,19 @@ def main(
     costs: Input,
     run_file: Input,
     simulation: Input,
+    claims: Input,
     tuned: list[Source],
+    references: list[Source],
     output: Output,
     tabulars: list[Output],
+    pages: list[Output],
 ) -> None:
-    """Write `output`, the macros, and each table that is asked for; its kind is the name of the file."""
+    """Write `output`, the macros, and each table and page that is asked for; its kind is the file's name."""
     experiment = settings.experiment
     choices = [yaml.safe_load(read_text(path)) for path in tuned]
     table, simulated, cost = pd.read_csv(scores), pd.read_csv(simulation), pd.read_csv(costs)
     measured = pd.read_csv(measures)
+    judged = pd.read_csv(claims)
     # Of some perturbations the paper says how much they masked.
     shares = pd.read_csv(masks)
     counts = {method: shares[shares["method"] == method] for method in shares["method"].unique()}
@@ -55,6 +60,7 @@ def main(
         simulated,
         measured,
         choices,
+        judged,
     )
     write_text(output, numbers.as_tex(collected))
     texts = {
@@ -71,10 +77,24 @@ def main(
         "measures": lambda: tables.measures(measured, experiment.shown()),
         "environment": lambda: tables.environment(found["environment"]),
         "config": lambda: tables.config(experiment),
+        "claims": lambda: tables.claims(judged, {path.parent.name: pd.read_csv(path) for path in references}),
         "tuning": lambda: tables.tuning(choices),
     }
     for path in tabulars:
         write_text(path, texts[path.stem]())
+    shown = {
+        "scores": lambda: ("Scores", summary.scores(parse_scores(read_text(scores)))),
+        "comparisons": lambda: (
+            "Paired differences",
+            summary.comparisons(parse_comparisons(read_text(comparisons))),
+        ),
+    }
+    for path in pages:
+        title, rows = shown[path.stem]()
+        labelled = rows.assign(
+            **{name: rows[name].map(label) for name in ("method", "against") if name in rows}
+        )
+        write_text(path, summary.page(title, labelled))
     progress(f"{len(collected)} numbers")
 
 

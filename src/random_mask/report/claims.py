@@ -1,0 +1,293 @@
+"""The claims of the paper, and what a run says of each: supported, not supported, or not testable by it.
+
+A claim names a quantity and what its 95 % interval must show. Nothing is supported by an estimate alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import Field, ValidationError
+from scipy.stats import t
+
+from random_mask.errors import InputError
+from random_mask.files import read_text
+from random_mask.metrics.intervals import CONFIDENCE, Interval
+from random_mask.report.measures import correlations
+from random_mask.report.originals import pooled
+from random_mask.settings import Number, Section
+
+__all__ = [
+    "NOT_SUPPORTED",
+    "NOT_TESTABLE",
+    "SUPPORTED",
+    "Claim",
+    "Results",
+    "judge",
+    "read_claims",
+    "sentence",
+    "spread_ratio",
+]
+
+SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable"
+
+
+class Difference(Section):
+    """The score of one method less that of another, paired, as in `comparisons.csv`."""
+
+    kind: Literal["difference"]
+    """The quantity."""
+    of: Annotated[list[str], Field(min_length=2, max_length=2)]
+    """The two methods."""
+
+
+class Share(Section):
+    """The score of a method less a share of the ceiling, the score of the independent retrained fleet."""
+
+    kind: Literal["share"]
+    """The quantity."""
+    of: str
+    """The method."""
+    share: Annotated[Number, Field(gt=0)]
+    """The share of the ceiling."""
+
+
+class Cost(Section):
+    """What unlearning a model costs, as a share of retraining it; counted, so it has no interval."""
+
+    kind: Literal["cost"]
+    """The quantity."""
+    of: str
+    """The method."""
+
+
+class Spread(Section):
+    """The ratio of two methods' spread across runs: standard deviations of the confidences of an example."""
+
+    kind: Literal["spread"]
+    """The quantity."""
+    of: Annotated[list[str], Field(min_length=2, max_length=2)]
+    """The two methods."""
+
+
+class RankCorrelation(Section):
+    """Spearman's correlation of the score with another measure over the methods."""
+
+    kind: Literal["rank_correlation"]
+    """The quantity."""
+    of: str
+    """The measure, as in `measures.csv`; it is turned so that more is better."""
+
+
+class Claim(Section):
+    """A claim of the paper."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    """Its name."""
+    claim: str
+    """What is claimed, as a clause that a sentence can begin or end with."""
+    where: str
+    """The section of the paper where it stands."""
+    quantity: Annotated[Difference | Share | Cost | Spread | RankCorrelation, Field(discriminator="kind")]
+    """What decides."""
+    relation: Literal["above", "below", "at most", "within"]
+    """What the whole interval must be: above `bound`, below it, at most it, or within plus and minus it."""
+    bound: Number = 0.0
+    """The bound of the relation."""
+    models: Annotated[int, Field(ge=2)] = 16
+    """The smallest number of models a fleet at which the claim is tested."""
+    config: str
+    """The experiment that tests it: a file of `config/`."""
+    minutes: Annotated[int, Field(ge=1)]
+    """About how long that takes on two cores."""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What claims are judged by: the tables of a run, and the arrays of `examples.npz`."""
+
+    scores: pd.DataFrame
+    comparisons: pd.DataFrame
+    measures: pd.DataFrame
+    examples: Mapping[str, np.ndarray]
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """Read the file of claims.
+
+    Raises:
+        InputError: in one line that names the file and the key.
+    """
+    try:
+        claims = [Claim.model_validate(content) for content in yaml.safe_load(read_text(path))]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (yaml.YAMLError, TypeError) as error:
+        raise InputError(f"{path}: not a list of claims: {' '.join(str(error).split())}") from None
+    names = [claim.id for claim in claims]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"{path}: {sorted(twice)[0]} stands twice; every claim needs a name of its own")
+    return claims
+
+
+def judge(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
+    """Judge claims by the results of a run.
+
+    Returns:
+        A row for each claim: `id`, `verdict`, `estimate`, `low`, `high` (empty where it is not testable),
+        `claim`, `criterion` and `reason`, which says why it is not testable.
+    """
+    return pd.DataFrame([_judged(claim, results) for claim in claims])
+
+
+def sentence(row: Mapping[str, str | float]) -> str:
+    """Return what a run says of a claim, in plain text: a row of `judge`."""
+    claim = row["claim"]
+    if row["verdict"] == NOT_TESTABLE:
+        return f"Whether {claim} was not tested here: {row['reason']}."
+    found = f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    if row["verdict"] == SUPPORTED:
+        return f"{claim[0].upper()}{claim[1:]} ({found})."
+    return f"It is not supported that {claim} ({found})."
+
+
+def _judged(claim: Claim, results: Results) -> dict[str, str | float]:
+    row = {"id": claim.id, "verdict": NOT_TESTABLE, "estimate": np.nan, "low": np.nan, "high": np.nan}
+    row |= {"claim": claim.claim, "criterion": _criterion(claim), "reason": ""}
+    models = int(results.scores["n_models"].min())
+    if models < claim.models:
+        return row | {"reason": f"needs {claim.models} models a fleet, and there are {models}"}
+    found = _QUANTITIES[type(claim.quantity)](claim.quantity, results)
+    if isinstance(found, str):
+        return row | {"reason": found}
+    holds = {
+        "above": found.low > claim.bound,
+        "below": found.high < claim.bound,
+        # Counted costs can equal their bound, up to rounding.
+        "at most": found.high <= claim.bound + 1e-9,
+        "within": -claim.bound < found.low and found.high < claim.bound,
+    }[claim.relation]
+    verdict = SUPPORTED if holds else NOT_SUPPORTED
+    return row | {"verdict": verdict, "estimate": found.estimate, "low": found.low, "high": found.high}
+
+
+def _criterion(claim: Claim) -> str:
+    """Return what must hold, in words."""
+    match claim.quantity:
+        case Difference(of=[a, b]):
+            what = f"score of {a} - score of {b}"
+        case Share(of=method, share=share):
+            what = f"score of {method} - {share:g} x score of retrain"
+        case Cost(of=method):
+            what = f"cost of {method} / cost of retrain"
+        case Spread(of=[a, b]):
+            what = f"spread of {a} / spread of {b}"
+        case RankCorrelation(of=measure):
+            what = f"rank correlation of the score and {measure}"
+    relation = "within +-" if claim.relation == "within" else f"{claim.relation} "
+    return f"{what}: {relation}{claim.bound:g}"
+
+
+def _absent(methods: Sequence[str], results: Results) -> str | None:
+    missing = [method for method in methods if method not in set(results.scores["method"])]
+    return f"no method {missing[0]} in this experiment" if missing else None
+
+
+def _difference(quantity: Difference, results: Results) -> Interval | str:
+    a, b = quantity.of
+    if reason := _absent([a, b], results):
+        return reason
+    table = results.comparisons
+    rows = table[(table["quantity"] == "score") & (table["a"] == a) & (table["b"] == b)]
+    if rows.empty:
+        return f"{a} and {b} were not compared"
+    return pooled([Interval(row.difference, row.low, row.high) for row in rows.itertuples()])
+
+
+def _share(quantity: Share, results: Results) -> Interval | str:
+    found = _difference(Difference(kind="difference", of=[quantity.of, "retrain"]), results)
+    if isinstance(found, str):
+        return found
+    # Shifted by the rest of the ceiling, whose own interval is small beside that of the difference.
+    ceiling = results.scores.loc[results.scores["method"] == "retrain", "score"].mean()
+    rest = (1 - quantity.share) * ceiling
+    return Interval(found.estimate + rest, found.low + rest, found.high + rest)
+
+
+def _cost(quantity: Cost, results: Results) -> Interval | str:
+    if reason := _absent([quantity.of], results):
+        return reason
+    seconds = results.scores.groupby("method")["seconds_per_model"].mean()
+    share = float(seconds[quantity.of] / seconds["retrain"])
+    return Interval(share, share, share)
+
+
+def _spread(quantity: Spread, results: Results) -> Interval | str:
+    if reason := _absent(quantity.of, results):
+        return reason
+    originals = sorted(results.scores.loc[results.scores["method"] == quantity.of[0], "original"])
+    a, b = quantity.of
+    return pooled(
+        [
+            spread_ratio(*(results.examples[f"{method}/{original}/confidences"] for method in (a, b)))
+            for original in originals
+        ]
+    )
+
+
+def spread_ratio(a: np.ndarray, b: np.ndarray) -> Interval:
+    """Return the ratio of the spreads of two fleets, with its 95 % interval.
+
+    The spread of a fleet at an example is the standard deviation of its models' confidences; the ratio is the
+    geometric mean over the examples. The variance of its logarithm is that of the examples' logarithms over
+    their number, and the jackknife's over the models of each fleet, whom all examples share.
+
+    Args:
+        a: confidences [models, examples].
+        b: those of the other fleet at the same examples.
+    """
+
+    def logarithms(fleet: np.ndarray) -> np.ndarray:
+        return np.log(np.maximum(fleet.std(axis=0, ddof=1), 1e-12))
+
+    def jackknife(fleet: np.ndarray) -> float:
+        left = [logarithms(np.delete(fleet, model, axis=0)).mean() for model in range(len(fleet))]
+        return (len(fleet) - 1) * float(np.var(left))
+
+    found = logarithms(a) - logarithms(b)
+    variance = found.var(ddof=1) / len(found) + jackknife(a) + jackknife(b)
+    half = t.ppf((1 + CONFIDENCE) / 2, min(len(a), len(b)) - 1) * np.sqrt(variance)
+    middle = found.mean()
+    return Interval(*(float(np.exp(value)) for value in (middle, middle - half, middle + half)))
+
+
+def _rank_correlation(quantity: RankCorrelation, results: Results) -> Interval | str:
+    methods = set(results.scores["method"]) - {"original", "retrain"}
+    if len(methods) < FEWEST_RANKED:
+        return f"needs {FEWEST_RANKED} methods, and there are {len(methods)}"
+    correlation = float(correlations(results.measures, results.scores).loc["score", quantity.of])
+    if np.isnan(correlation):
+        return f"{quantity.of} is the same for every method"
+    # Fisher's transformation, with Bonett and Wright's variance for ranks (Psychometrika 65, 2000).
+    half = 1.96 * np.sqrt((1 + correlation**2 / 2) / (len(methods) - 3))
+    middle = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))
+    return Interval(correlation, *(float(np.tanh(middle + side * half)) for side in (-1, 1)))
+
+
+FEWEST_RANKED = 8
+"""Methods that a rank correlation needs."""
+
+_QUANTITIES = {
+    Difference: _difference,
+    Share: _share,
+    Cost: _cost,
+    Spread: _spread,
+    RankCorrelation: _rank_correlation,
+}

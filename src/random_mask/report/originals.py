@@ -1,0 +1,33 @@
+"""Estimates over several original models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t
+
+from random_mask.metrics.intervals import CONFIDENCE, Interval
+
+__all__ = ["pooled"]
+
+
+def pooled(intervals: Sequence[Interval]) -> Interval:
+    """Return the mean of a quantity over original models, with its 95 % interval.
+
+    The intervals of single originals share the retrained models and the forget examples, so their uncertainty
+    does not average out: the mean square of their half widths is taken whole. The spread of the originals'
+    estimates adds the square of the half width of Student's interval of their mean. A single original has no
+    such spread; its interval is returned as it is, and does not contain the chance of having trained it.
+
+    Args:
+        intervals: one for each original model.
+    """
+    estimates = np.array([interval.estimate for interval in intervals])
+    k, mean = len(estimates), float(estimates.mean())
+    if k == 1:
+        return intervals[0]
+    between = t.ppf((1 + CONFIDENCE) / 2, k - 1) * estimates.std(ddof=1) / np.sqrt(k)
+    below = np.sqrt(np.mean([(i.estimate - i.low) ** 2 for i in intervals]) + between**2)
+    above = np.sqrt(np.mean([(i.high - i.estimate) ** 2 for i in intervals]) + between**2)
+    return Interval(mean, mean - float(below), mean + float(above))

@@ -1,0 +1,74 @@
+"""The results of a run as short tables of text: for the terminal, and as pages of the HTML report."""
+
+from __future__ import annotations
+
+import html
+
+import pandas as pd
+
+from random_mask.report.verdicts import verdict
+
+__all__ = ["comparisons", "page", "scores"]
+
+
+def scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores with their 95 % intervals, their share of the ceiling, and the accuracies.
+
+    Args:
+        table: `scores.csv` by (method, original), of `agreement.parse_scores`.
+
+    Returns:
+        [rows of the table] of text. The original model has its column where there are several.
+    """
+    retrained = table.index.get_level_values("method") == "retrain"
+    ceiling = table.loc[retrained, "score"].mean()
+    shown = pd.DataFrame(index=table.index)
+    shown["score"] = table["score"].map("{:.3f}".format)
+    shown["95 % interval"] = _interval(table["score_low"], table["score_high"])
+    shown["of the ceiling"] = [f"{score / ceiling:.0%}" if ceiling > 0 else "-" for score in table["score"]]
+    for part in ("retain", "forget", "test"):
+        shown[f"{part} acc."] = table[f"{part}_accuracy"].map("{:.1%}".format)
+    shown = shown.reset_index()
+    if shown["original"].nunique() == 1:
+        return shown.drop(columns="original")
+    return shown.astype({"original": str})
+
+
+def comparisons(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired differences, and what each allows to say.
+
+    Args:
+        table: `comparisons.csv`, of `agreement.parse_comparisons`.
+
+    Returns:
+        [rows of the table] of text.
+    """
+    return pd.DataFrame(
+        {
+            "method": table["a"],
+            "against": table["b"],
+            "original": table["original"].map(str),
+            "quantity": table["quantity"].str.replace("_", " "),
+            "difference": table["difference"].map("{:+.3f}".format),
+            "95 % interval": _interval(table["low"], table["high"], "+.3f"),
+            "the method": [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)],
+        }
+    )
+
+
+def page(title: str, rows: pd.DataFrame) -> str:
+    """Return a page of HTML that shows a table of text."""
+    style = (
+        "body{font:15px/1.5 sans-serif;margin:2em;color:#222}table{border-collapse:collapse}"
+        "th,td{padding:.3em 1em;text-align:left;border-bottom:1px solid #ddd}th{border-color:#222}"
+        "td{font-variant-numeric:tabular-nums}"
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{style}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
+        f"{rows.to_html(index=False, border=0)}\n</body></html>\n"
+    )
+
+
+def _interval(low: pd.Series, high: pd.Series, form: str = ".3f") -> list[str]:
+    return [f"[{format(a, form)}, {format(b, form)}]" for a, b in zip(low, high, strict=True)]

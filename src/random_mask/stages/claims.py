@@ -1,0 +1,29 @@
+"""Judges the claims of the paper by the results of a run."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from random_mask.files import read_npz, write_text
+from random_mask.report.claims import Results, judge, read_claims
+from random_mask.stages.command import Input, Output, Source, progress, run
+
+
+def main(
+    *, claims: Source, scores: Input, comparisons: Input, measures: Input, examples: Input, output: Output
+) -> None:
+    """Write a row for each claim: its verdict, and the estimate and interval that it follows from."""
+    results = Results(
+        scores=pd.read_csv(scores),
+        comparisons=pd.read_csv(comparisons),
+        measures=pd.read_csv(measures),
+        examples=read_npz(examples),
+    )
+    table = judge(read_claims(claims), results)
+    write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
+    for row in table.itertuples():
+        progress(f"{row.verdict:13} {row.id}")
+
+
+if __name__ == "__main__":
+    run(main)

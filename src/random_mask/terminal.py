@@ -1,0 +1,111 @@
+"""What a run prints to the terminal: a line for each job that starts, and how far the run has come.
+
+Snakemake's log file keeps everything.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Share", "Terminal", "duration"]
+
+REPLACED = ("job_info", "job_started", "job_finished", "progress")
+"""Snakemake's events that are said in fewer words, or not at all."""
+NOISE = "Select jobs to execute"
+"""How messages without an event begin that are dropped as well."""
+EVERY = 0.05
+"""The share of the steps after which progress is printed again."""
+TOO_EARLY = 0.1
+"""The share of the work before which nothing is said about the time left."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one job is of a run.
+
+    Attributes:
+        seconds: estimated work; only its proportion to that of other jobs matters.
+        models: how many models it trains.
+    """
+
+    seconds: float
+    models: int = 0
+
+
+class Terminal(logging.Filter):
+    """A filter that replaces, in what a handler prints, Snakemake's reports of jobs by shorter ones.
+
+    The time left is the time spent, times the work that is left over the work that is done.
+
+    Args:
+        logger: Snakemake's, which prints the lines.
+        clock: seconds since any moment.
+    """
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic):
+        """Print nothing before `follow`."""
+        super().__init__()
+        self._logger, self._clock = logger, clock
+        self._jobs: Mapping[int, Share] = {}
+        self._started, self._finished, self._next = clock(), set[int](), 0.0
+        self.rules: set[str] = set()
+        """The rules of the jobs that were started."""
+
+    def follow(self, jobs: Mapping[int, Share]) -> None:
+        """Begin: jobs are about to run.
+
+        Args:
+            jobs: all of this run, by Snakemake's number.
+        """
+        self._jobs, self._started = jobs, self._clock()
+        for handler in self._logger.handlers:
+            if handler.name == "DefaultStreamHandler":
+                handler.addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether Snakemake's own words are printed; what replaces them is printed at once."""
+        # Snakemake adds what a message means as attributes of the record.
+        event = getattr(record, "event", None)
+        if event == "job_info":
+            self.rules.add(record.rule_name)
+            if record.rule_msg:  # `all` has nothing to say
+                self._print(record.rule_msg)
+        elif event == "job_finished":
+            self._finished.add(record.job_id)
+        elif event == "progress" and (
+            record.done == record.total or record.done >= self._next * record.total
+        ):
+            self._next = record.done / record.total + EVERY
+            self._print(self.progress(record.done, record.total))
+        return event not in REPLACED and not str(record.msg).startswith(NOISE)
+
+    def _print(self, text: str) -> None:
+        self._logger.info(f"{time.strftime('%H:%M:%S')}  {text}")
+
+    def progress(self, done: int, total: int) -> str:
+        """Return how far the run has come.
+
+        Args:
+            done: steps that are finished.
+            total: steps of the run.
+        """
+        parts = [f"{done} of {total} steps ({100 * done // total}%) done"]
+        finished = [self._jobs[number] for number in self._finished if number in self._jobs]
+        models = sum(job.models for job in self._jobs.values())
+        if models:
+            parts.append(f"{sum(job.models for job in finished)} of {models} models trained")
+        work, all_work = (sum(job.seconds for job in jobs) for jobs in (finished, self._jobs.values()))
+        if done < total and all_work and work >= TOO_EARLY * all_work:
+            left = (self._clock() - self._started) * (all_work - work) / work
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which it is read."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

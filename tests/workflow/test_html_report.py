@@ -1,0 +1,148 @@
+"""The HTML report, looked at in a browser as a reader does, and the drawing of the rules in the README."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from random_mask.plan import FIGURES, PAGES
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+ROOT = Path(__file__).parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# What a reader does: choose a category, then each file of it, and see what is there.
+WALK = """<script>
+const wait = milliseconds => new Promise(done => setTimeout(done, milliseconds));
+const text = element => element ? element.textContent : "";
+window.addEventListener("load", async () => {
+  await wait(500);
+  const seen = {workflow: text(document.querySelector(".prose")), rules: text(document.querySelector("svg"))};
+  seen.files = {};
+  for (const category of ["Figures", "Tables", "Paper", "Data"]) {
+    app.setView({navbarMode: "menu"});
+    await wait(100);
+    const items = [...document.querySelectorAll("li, a, span")];
+    items.findLast(item => item.textContent === category).click();
+    await wait(100);
+    for (const row of document.querySelectorAll("tbody tr")) {
+      const [view, about] = row.querySelectorAll("a");
+      const file = {category};
+      seen.files[row.textContent] = file;
+      if (view.download) { file.download = view.download; continue; }
+      view.click();
+      await wait(300);
+      const shown = document.querySelector("img, iframe");
+      file.kind = shown.tagName;
+      file.width = shown.naturalWidth;
+      file.page = text(shown.contentDocument && shown.contentDocument.body);
+    }
+  }
+  seen.captions = Object.fromEntries(Object.entries(results).map(([path, {caption}]) => [path, caption]));
+  document.body.innerHTML = "";
+  document.body.append("SEEN" + JSON.stringify(seen) + "NEES");
+});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def seen(finished, tmp_path_factory) -> dict:
+    """What a browser shows of the report of the finished run."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip("no browser is installed (package chromium)")
+    folder = tmp_path_factory.mktemp("report")
+    made = finished.snakemake("--report", str(folder / "report.html"))
+    assert made.returncode == 0, made.stdout
+    text = (folder / "report.html").read_text()
+    head, _, tail = text.rpartition("</body>")
+    (folder / "walked.html").write_text(f"{head}{WALK}</body>{tail}")
+    done = subprocess.run(
+        # Root, as which containers run, has no sandbox; the profile is of this test alone.
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+            *(f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=60000", "--dump-dom"),
+            (folder / "walked.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    found = re.search(r"SEEN(.*)NEES", done.stdout.rpartition("<body")[2], re.S)
+    assert found, done.stderr[-3000:]
+    return json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+def test_every_figure_is_a_picture(seen):
+    pictures = {name: file for name, file in seen["files"].items() if file["category"] == "Figures"}
+    assert pictures.keys() == {name.replace("_", " ") for name in FIGURES}
+    assert all(file["kind"] == "IMG" and file["width"] > 500 for file in pictures.values())
+
+
+def test_every_table_and_the_paper_open_and_the_data_are_there_to_keep(seen):
+    files = seen["files"]
+    assert {name for name, file in files.items() if file["category"] == "Tables"} == set(PAGES)
+    assert {files[name]["kind"] for name in [*PAGES, "paper.pdf"]} == {"IFRAME"}
+    assert files["scores.csv"]["download"] == "scores.csv"
+    assert files["comparisons.csv"]["download"] == "comparisons.csv"
+
+
+def test_everything_has_a_caption_and_the_workflow_a_description(seen):
+    assert all(len(caption) > 40 for caption in seen["captions"].values())
+    assert "Experiment smoke, 4 models a fleet" in seen["workflow"]
+
+
+def test_figures_for_the_browser_are_the_same_bytes_again(copy_of_finished, finished):
+    names = [f"figures/{name}.png" for name in FIGURES] + [f"tables/{name}.html" for name in PAGES]
+    for name in names:
+        copy_of_finished.result(name).unlink()
+    assert copy_of_finished.snakemake().returncode == 0
+    for name in names:
+        assert copy_of_finished.result(name).read_bytes() == finished.result(name).read_bytes(), name
+
+
+def test_a_run_prints_little_and_its_scores_at_the_end(finished):
+    printed = finished.first_run.stdout
+    (steps,) = re.findall(r"(\d+) of \d+ steps \(100%\) done, (?:\d+) of \d+ models trained$", printed, re.M)
+    lines = printed.splitlines()
+    # A line for a job, some for progress; fewer than 40 others.
+    assert len(lines) < int(steps) + 60
+    assert sum("Fine-tuning models" in line for line in lines) == 4
+    for word in ("Host:", "Reason:", "Finished jobid", "Select jobs"):
+        assert word not in printed
+    table = printed.partition("\nmethod ")[2]
+    assert re.search(r"^random_mask +0\.\d{3}  \[0\.\d{3}, 0\.\d{3}\]  \d+%", table, re.M)
+    assert "\nresults/smoke/paper.pdf\n" in table
+
+
+def test_a_dry_run_and_a_part_of_a_run_print_no_scores(copy_of_finished):
+    assert "of the ceiling" not in copy_of_finished.snakemake("--dry-run", "--forceall").stdout
+    copy_of_finished.result("tables/config.tex").unlink()
+    part = copy_of_finished.snakemake("results/smoke/tables/config.tex")
+    assert "(100%) done" in part.stdout
+    assert "of the ceiling" not in part.stdout
+
+
+def test_the_drawing_in_the_readme_is_that_of_the_rules(fresh):
+    drawing = load_script()
+    rulegraph = fresh.snakemake("--rulegraph", "mermaid-js", config="config/digits.yaml").stdout
+    readme = (ROOT / "README.md").read_text()
+    assert "prepare_data" in drawing.as_drawing(rulegraph)
+    assert drawing.replaced(readme, rulegraph) == readme, "the rules have changed; type: make drawing"
+
+
+def test_arrows_that_follow_from_others_are_left_out():
+    graph = "flowchart TB\n\tid0[all]\n\tid1[b]\n\tid2[a]\n\tid3[c]\n"
+    graph += "\tid2 --> id1\n\tid1 --> id3\n\tid2 --> id3\n\tid3 --> id0\n\tid2 --> id0\n"
+    assert load_script().as_drawing(graph) == "flowchart LR\n    a --> b\n    b --> c\n"
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("drawing", ROOT / "workflow" / "scripts" / "drawing.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
