@@ -318,11 +318,20 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _summary(options: argparse.Namespace) -> int:
-    from random_mask.report import agreement, summary  # need pandas, which `score` does without
+    # What these import takes a second that `score` need not wait for.
+    import pandas as pd
+
+    from random_mask.report import agreement, summary
 
     table = _read_table(options.folder / "scores.csv", agreement.parse_scores)
     rows = summary.scores(table)
     _print_columns([tuple(rows.columns), *rows.itertuples(index=False)])
+    if (options.folder / "claims.csv").exists():
+        print()
+        _print_columns(
+            list(summary.claims(pd.read_csv(options.folder / "claims.csv")).itertuples(index=False))
+        )
+        print()
     for name in ("paper.pdf", "report.html"):
         if (options.folder / name).exists():
             print(options.folder / name)

@@ -236,6 +236,12 @@ class Experiment(Section):
             names.insert(names.index("random_mask"), unmasked)
         return names
 
+    def drawn(self) -> list[str]:
+        """Return the methods that figures compare in detail: all, or of many those that the paper studies."""
+        shown = self.shown()
+        studied = {*STUDIED, TUNED, self.ratio_series().get(0.0)}
+        return shown if len(shown) <= 6 else [name for name in shown if name in studied]
+
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of methods whose difference the paper speaks of."""
         pairs = [

@@ -49,8 +49,8 @@ machine of `reference/speed.json`. They are not measured again and matter to the
 Downloads are not counted: they are once for all experiments and depend on the network."""
 
 MEASURE_START, SECONDS_A_COUNT, SECONDS_A_FIT = 2.1, 1.1e-7, 0.02
-"""Likewise of the other measures: to start, for each replicate, image and model of both fleets, and to fit the
-attacks of each model."""
+"""Likewise of the other measures: to start, for each replicate, image and model of both fleets, and to fit
+the attacks of each model."""
 
 WORKFLOW_SECONDS = 3
 """What Snakemake takes before the first job."""
@@ -234,7 +234,7 @@ def jobs_of(experiment: Experiment, pace: Pace) -> list[Job]:
     ]
     jobs += [
         prices.metric("scores_by_n", "by_n", [f"evaluate {name}"], prices.by_n)
-        for name in [*experiment.shown(), "retrain"]
+        for name in [*experiment.drawn(), "retrain"]
     ]
     judged = [f"evaluate {name}" for name in ["original", *methods, "retrain"]]
     measured = [f"measure {name}" for name in ["original", *methods, "retrain"]]

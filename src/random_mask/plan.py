@@ -169,7 +169,7 @@ class Plan:
     @property
     def by_n(self) -> list[str]:
         """The scores of smaller fleets, by method."""
-        return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.shown(), "retrain"]]
+        return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.drawn(), "retrain"]]
 
     @property
     def chosen(self) -> list[str]:

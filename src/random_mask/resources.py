@@ -23,7 +23,7 @@ IMAGES_A_SECOND = 100
 SECONDS_A_MASK = 2
 SECONDS_A_REPLICATE = 0.002
 """For each example and fleet that is resampled."""
-SECONDS_A_COUNT = 5e-7
+SECONDS_A_COUNT = 1e-6
 """For each replicate, image and model, to count a margin."""
 SECONDS_A_FIT = 0.2
 """To fit a cross-validated attack to a model."""

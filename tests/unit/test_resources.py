@@ -76,9 +76,14 @@ def test_larger_images_ask_for_more_of_those_who_read_them():
         assert Needs(larger).memory(rule)(wildcards(4), 1) > memory(rule)
 
 
-@pytest.mark.parametrize("rule", ["evaluate", "measure", "compare", "scores_by_n"])
+@pytest.mark.parametrize("rule", ["evaluate", "compare", "scores_by_n"])
 def test_more_replicates_ask_for_more_time_of_the_metric(rule):
     assert minutes(rule, replicates=10_000) > 5 * minutes(rule)
+
+
+def test_more_replicates_and_images_ask_for_more_time_of_the_other_measures():
+    assert minutes("measure", replicates=10_000) > 2 * minutes("measure")
+    assert minutes("measure", replicates=10_000, data__test=900) > minutes("measure", replicates=10_000)
 
 
 def test_a_larger_fleet_asks_for_more_of_those_who_read_all_of_it():

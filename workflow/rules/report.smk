@@ -69,6 +69,7 @@ rule figures:
     params:
         settings=lambda wildcards: plan.settings(
             methods=plan.reported(wildcards.folder).shown(),
+            drawn=plan.reported(wildcards.folder).drawn(),
             ratios=plan.reported(wildcards.folder).ratio_series(),
         ),
     message:

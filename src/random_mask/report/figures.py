@@ -25,6 +25,9 @@ __all__ = ["agreement", "by_n", "confidences", "epsilons", "mask_ratio", "save",
 WIDTH = 5.5
 """Width of the text of the paper, in inches: figures are drawn at the size at which they are read."""
 
+HEIGHT = 8.2
+"""The largest height of a figure that leaves room for its caption."""
+
 sns.set_theme(
     style="ticks",
     rc={
@@ -72,7 +75,8 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
         methods: unlearning methods, in the order of the rows.
     """
     rows = ["original", *methods, "retrain"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 0.5 + 0.28 * len(rows)), sharey=True)
+    row = min(0.28, (HEIGHT - 0.5) / len(rows))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 0.5 + row * len(rows)), sharey=True)
     panels = [(left, "score", "score"), (right, "forgetting_quality", "forgetting quality")]
     for axes, column, title in panels:
         _bounds(axes, table, column, vertical=True)

@@ -6,9 +6,10 @@ import html
 
 import pandas as pd
 
+from random_mask.report.claims import NOT_TESTABLE
 from random_mask.report.verdicts import verdict
 
-__all__ = ["comparisons", "page", "scores"]
+__all__ = ["claims", "comparisons", "page", "scores"]
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -52,6 +53,26 @@ def comparisons(table: pd.DataFrame) -> pd.DataFrame:
             "difference": table["difference"].map("{:+.3f}".format),
             "95 % interval": _interval(table["low"], table["high"], "+.3f"),
             "the method": [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)],
+        }
+    )
+
+
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the claims with their verdicts, and what each follows from.
+
+    Args:
+        table: `claims.csv`.
+
+    Returns:
+        [claims] of text.
+    """
+    known = table["verdict"] != NOT_TESTABLE
+    found = table["estimate"].map("{:.3f} ".format) + _interval(table["low"], table["high"])
+    return pd.DataFrame(
+        {
+            "verdict": table["verdict"],
+            "claim": table["claim"],
+            "estimate and interval": found.where(known, table["reason"].fillna("")),
         }
     )
 

@@ -16,6 +16,7 @@ class Settings(BaseModel):
     """What this stage depends on."""
 
     methods: list[str]
+    drawn: list[str]
     ratios: dict[str, str]
 
 
@@ -32,18 +33,16 @@ def main(
     table = pd.read_csv(scores)
     arrays = read_npz(examples)
     oracle = _under("oracle", arrays)
-    fleets = {
-        name: oracle | _under(f"{name}/0", arrays) for name in [*settings.methods, "original", "retrain"]
-    }
+    fleets = {name: oracle | _under(f"{name}/0", arrays) for name in [*settings.drawn, "original", "retrain"]}
     ratios = {float(ratio): method for ratio, method in settings.ratios.items()}
     drawings = {
         "scores": lambda: figures.scores(table, settings.methods),
         "mask_ratio": lambda: figures.mask_ratio(table, ratios),
-        "confidences": lambda: figures.confidences(fleets, settings.methods),
-        "epsilons": lambda: figures.epsilons(fleets, settings.methods),
-        "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.methods),
+        "confidences": lambda: figures.confidences(fleets, settings.drawn),
+        "epsilons": lambda: figures.epsilons(fleets, settings.drawn),
+        "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.drawn),
         "agreement": lambda: figures.agreement(correlations(pd.read_csv(measures), table)),
-        "training": lambda: figures.training(fleets, settings.methods),
+        "training": lambda: figures.training(fleets, settings.drawn),
     }
     for kind in dict.fromkeys(path.stem for path in output):
         figures.save(drawings[kind](), *(path for path in output if path.stem == kind))

@@ -12,6 +12,7 @@ from random_mask.config import Experiment
 from random_mask.files import read_text, write_text
 from random_mask.report import numbers, summary, tables
 from random_mask.report.agreement import parse_comparisons, parse_scores
+from random_mask.report.names import label
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 
@@ -84,6 +85,7 @@ def main(
         write_text(path, texts[path.stem]())
     shown = {
         "scores": lambda: ("Scores", summary.scores(parse_scores(read_text(scores)))),
+        "claims": lambda: ("Claims", summary.claims(judged)),
         "comparisons": lambda: (
             "Paired differences",
             summary.comparisons(parse_comparisons(read_text(comparisons))),
