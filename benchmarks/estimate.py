@@ -26,7 +26,7 @@ FOLDERS = {"comparisons": "compare", "by_n": "scores_by_n", "oracle": "retrain",
 def stage_of(path: Path) -> str:
     """Return the stage of a benchmark, by its path in the folder of benchmarks."""
     name = path.stem.split("-")[0]
-    if name in ("evaluate", "finetune", "perturb") and path.parent.name.startswith("original-"):
+    if name in ("evaluate", "finetune", "measure", "perturb") and path.parent.name.startswith("original-"):
         return name
     return FOLDERS.get(path.parts[0], path.parts[0].removesuffix(".tsv"))
 

@@ -48,6 +48,10 @@ REPORT = {
 machine of `reference/speed.json`. They are not measured again and matter to the smallest experiments only.
 Downloads are not counted: they are once for all experiments and depend on the network."""
 
+MEASURE_START, SECONDS_A_COUNT, SECONDS_A_FIT = 2.1, 1.1e-7, 0.02
+"""Likewise of the other measures: to start, for each replicate, image and model of both fleets, and to fit
+the attacks of each model."""
+
 WORKFLOW_SECONDS = 3
 """What Snakemake takes before the first job."""
 
@@ -222,6 +226,7 @@ def jobs_of(experiment: Experiment, pace: Pace) -> list[Job]:
         for name in ["original", *methods, "retrain"]:
             fleet = "retrain" if name == "retrain" else f"{name} {number}"
             jobs.append(prices.metric("evaluate", f"evaluate {name}", ["oracle", fleet], prices.interval))
+            jobs.append(prices.measures(f"measure {name}", ["oracle", fleet]))
     compared = 2 * prices.interval * experiment.originals
     jobs += [
         prices.metric("compare", "compare", [f"evaluate {a}", f"evaluate {b}"], compared)
@@ -232,10 +237,11 @@ def jobs_of(experiment: Experiment, pace: Pace) -> list[Job]:
         for name in [*experiment.drawn(), "retrain"]
     ]
     judged = [f"evaluate {name}" for name in ["original", *methods, "retrain"]]
+    measured = [f"measure {name}" for name in ["original", *methods, "retrain"]]
     return [
         *jobs,
         _report("simulate", []),
-        _report("scores", [*judged, "compare", "by_n"]),
+        _report("scores", [*judged, *measured, "compare", "by_n"]),
         _report("collect", judged),
         *([_report("choose", ["scores"])] if experiment.search else []),
         _report("claims", ["scores", "collect"]),
@@ -357,6 +363,18 @@ class _Prices:
         seconds = {"evaluation": spent, "start-up": self.pace.start["scipy"]}
         return Job(stage, group, frozenset(needs), seconds)
 
+    def measures(self, group: str, needs: list[str]) -> Job:
+        counted = self.replicates * kept_of(self.sizes) * SECONDS_A_COUNT
+        spent = 2 * self.experiment.models * (counted + SECONDS_A_FIT)
+        return Job("measure", group, frozenset(needs), {"evaluation": spent, "start-up": MEASURE_START})
+
+
+def kept_of(sizes: Mapping[str, int]) -> int:
+    """Return of how many images the logits are kept."""
+    from random_mask.training import RETAIN_SAMPLE  # takes seconds
+
+    return sum(sizes.values()) - max(0, sizes["retain"] - RETAIN_SAMPLE)
+
 
 def masks_of(steps: Sequence[Step]) -> int:
     """Return how many masks a model takes."""
@@ -419,10 +437,8 @@ def wall_time(jobs: Sequence[Job], cores: int, gpus: int = 0) -> float:
 
 def disk(experiment: Experiment, pace: Pace, n_jobs: int) -> int:
     """Return the bytes of the results, at most."""
-    from random_mask.training import RETAIN_SAMPLE  # takes seconds
-
     n, sizes = experiment.models, sizes_of(experiment)
-    kept = sum(sizes.values()) - max(0, sizes["retain"] - RETAIN_SAMPLE)
+    kept = kept_of(sizes)
     methods, originals = experiment.all_methods().values(), experiment.originals
     logits = kept * experiment.data.classes * 4
     fleets = originals + n * (2 + len(methods) * originals)

@@ -14,9 +14,9 @@ from random_mask.settings import ARCHIVES, Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
-FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n")
+FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n", "agreement")
 PAGES = ("scores", "comparisons", "claims")
-TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning", "claims")
+TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning", "measures", "claims")
 
 REFERENCE = Path("reference")
 """The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
@@ -155,6 +155,11 @@ class Plan:
         """Return the evaluations of one method, by original model."""
         numbers = range(self.experiment.originals)
         return [self.path(f"evaluation/{method}/original-{number}.npz") for number in numbers]
+
+    @property
+    def measures(self) -> list[str]:
+        """The other measures of every row."""
+        return [self.path(f"measures/{m}/original-{number}.json") for m, number in self.rows]
 
     @property
     def comparisons(self) -> list[str]:

@@ -23,6 +23,10 @@ IMAGES_A_SECOND = 100
 SECONDS_A_MASK = 2
 SECONDS_A_REPLICATE = 0.002
 """For each example and fleet that is resampled."""
+SECONDS_A_COUNT = 1e-6
+"""For each replicate, image and model, to count a margin."""
+SECONDS_A_FIT = 0.2
+"""To fit a cross-validated attack to a model."""
 START_SECONDS = 60
 """To start Python and read its modules over a slow network."""
 
@@ -103,6 +107,9 @@ class Needs:
                 return _models(wildcards) * SECONDS_A_MASK
             case "evaluate":
                 return resampled
+            case "measure":  # both fleets
+                counted = self.experiment.replicates * self._kept * SECONDS_A_COUNT
+                return 2 * self.experiment.models * (counted + SECONDS_A_FIT)
             case "compare":
                 return 2 * resampled * self.experiment.originals
             case "scores_by_n":
@@ -130,7 +137,7 @@ class Needs:
                 return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._kept * self._logits_mb)
             case "perturb":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
-            case "evaluate":  # two fleets, joined from their shards
+            case "evaluate" | "measure":  # two fleets, joined from their shards
                 return NUMPY_MB + 4 * self.experiment.models * self._kept * self._logits_mb
             case "download":
                 return TORCH_MB + ARCHIVE_MB

@@ -9,7 +9,17 @@ from random_mask.config import load, validate
 from random_mask.resources import Needs
 
 ROOT = Path(__file__).parents[2]
-RULES = ("train_original", "retrain", "perturb", "finetune", "evaluate", "compare", "scores_by_n", "paper")
+RULES = (
+    "train_original",
+    "retrain",
+    "perturb",
+    "finetune",
+    "evaluate",
+    "measure",
+    "compare",
+    "scores_by_n",
+    "paper",
+)
 
 
 def wildcards(models: int) -> SimpleNamespace:
@@ -71,6 +81,11 @@ def test_more_replicates_ask_for_more_time_of_the_metric(rule):
     assert minutes(rule, replicates=10_000) > 5 * minutes(rule)
 
 
+def test_more_replicates_and_images_ask_for_more_time_of_the_other_measures():
+    assert minutes("measure", replicates=10_000) > 2 * minutes("measure")
+    assert minutes("measure", replicates=10_000, data__test=900) > minutes("measure", replicates=10_000)
+
+
 def test_a_larger_fleet_asks_for_more_of_those_who_read_all_of_it():
     larger = changed(models=5000)
     assert larger.memory("evaluate")(wildcards(4), 1) > memory("evaluate")
@@ -91,6 +106,7 @@ def test_larger_batches_ask_for_more_memory_of_training():
         ("finetune", 8, 76, 1079),
         ("perturb", 8, 1.1, 180),
         ("evaluate", 1, 2.4, 115),
+        ("measure", 1, 5.1, 190),
         ("compare", 1, 3.7, 113),
         ("scores_by_n", 1, 3.7, 114),
         ("simulate", 1, 7.7, 61),

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 DATA = {"prepare_data"}
 TRAIN = {"train_original", "retrain"}
 UNLEARN = {"perturb", "finetune"}
-JUDGE = {"evaluate", "compare", "scores_by_n"}
+JUDGE = {"evaluate", "measure", "compare", "scores_by_n"}
 REPORT = {"scores", "figures", "tables", "paper", "provenance"}
 EVERYTHING = DATA | TRAIN | UNLEARN | JUDGE | REPORT | {"simulate"}
 AFTER_TRAINING = TRAIN | UNLEARN | JUDGE | REPORT
@@ -39,11 +39,11 @@ TABLE = {
     "data.forget.kind": ("mislabelled", EVERYTHING - {"simulate"}),
     "data.forget.size": (17, EVERYTHING - {"simulate"}),
     # Fleets of one more original; the oracle and the first original stay.
-    "originals": (2, {"train_original"} | UNLEARN | {"evaluate", "compare"} | REPORT),
+    "originals": (2, {"train_original"} | UNLEARN | {"evaluate", "measure", "compare"} | REPORT),
     "models": (8, {"retrain"} | UNLEARN | JUDGE | REPORT),
     "replicates": (101, JUDGE | REPORT),
     # What remains to be compared has not changed.
-    "ratio_sweep.ratios": ([0.1], UNLEARN | {"evaluate"} | REPORT),
+    "ratio_sweep.ratios": ([0.1], UNLEARN | {"evaluate", "measure"} | REPORT),
     "shards.retrain": (2, {"retrain"} | JUDGE | REPORT),
     "shards.unlearn": (2, UNLEARN | JUDGE | REPORT),
 }
@@ -208,6 +208,7 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
     for module, rules in {
         "report/figures.py": {"figures", "paper", "provenance"},
         "report/tables.py": {"tables", "paper", "provenance"},
+        "metrics/klom.py": {"measure"} | REPORT,
         "metrics/intervals.py": JUDGE | REPORT,
         "perturb.py": UNLEARN | JUDGE | REPORT,
         "training.py": TRAIN | UNLEARN | JUDGE | REPORT,

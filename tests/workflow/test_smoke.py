@@ -79,6 +79,23 @@ def test_the_score_follows_from_the_stored_logits(finished):
     assert row["score"] == pytest.approx(quality * ratio)
 
 
+def test_measures(finished):
+    measures = pd.read_csv(finished.result("measures.csv"))
+    assert list(measures.columns) == ["method", "original", "measure", "value", "low", "high"]
+    assert list(measures["method"].unique()) == METHODS
+    assert (measures.groupby("method")["measure"].nunique() == measures["measure"].nunique()).all()
+    known = measures.dropna()
+    # Of four models a fleet U-LiRA is unknown.
+    assert set(measures["measure"]) - set(known["measure"]) == {"ulira_accuracy", "ulira_true_positives"}
+    assert ((known["low"] <= known["value"]) & (known["value"] <= known["high"])).all()
+    values = measures.set_index(["method", "measure"])["value"]
+    scores = pd.read_csv(finished.result("scores.csv")).set_index("method")
+    oracle = np.load(finished.result("fleets/oracle/models-0000-0003.npz"))["accuracy_test"].mean()
+    for method in METHODS:
+        gap = scores.loc[method, "test_accuracy"] - oracle
+        assert values[method, "gap_test"] == pytest.approx(gap)
+
+
 def test_masks_are_kept_with_a_table_that_counts_them(finished):
     weights = read_weights(finished.result("original/0.safetensors"))
     folder = finished.result("masks/random_mask/original-0")

@@ -2,7 +2,9 @@
 # OUTPUTS:
 #   evaluation/<method>/original-<number>.json   the row of the scores
 #   evaluation/<method>/original-<number>.npz    confidences and epsilons of the forget examples
+#   measures/<method>/original-<number>.json     the other measures, with their intervals
 #   scores.csv                                   all rows
+#   measures.csv                                 the other measures of all rows
 #   comparisons.csv                              paired differences between methods
 #   scores_by_n.csv                              scores of smaller fleets
 #   examples.npz, masks.csv, costs.csv, run.json what figures and tables need of all fleets
@@ -44,6 +46,41 @@ rule evaluate:
         "--method {wildcards.method} --original {wildcards.original} "
         "--unlearned {input.unlearned:q} --oracle {input.oracle:q} --split-table {input.split_table:q} "
         "--row {output.row:q} --examples {output.examples:q} 2> {log:q}"
+
+
+rule measure:
+    """Judge a fleet against the oracle by the other measures, with 95 % intervals."""
+    input:
+        unlearned=lambda wildcards: plan.fleet(
+            plan.role(wildcards.method, wildcards.original)
+        ),
+        oracle=plan.fleet("oracle"),
+        split_table=rules.prepare_data.output.split_table,
+        code=stage_code("measures"),
+    output:
+        plan.path("measures/{method}/original-{original}.json"),
+    log:
+        plan.path("logs/{method}/original-{original}/measure.log"),
+    benchmark:
+        plan.path("benchmarks/{method}/original-{original}/measure.tsv")
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("measure"),
+        runtime=needs.minutes("measure"),
+    params:
+        settings=plan.settings(
+            seed=experiment.seed,
+            replicates=experiment.replicates,
+            models=experiment.models,
+        ),
+    message:
+        "Measuring {wildcards.method}"
+    shell:
+        "python -m random_mask.stages.measures --settings {params.settings:q} "
+        "--method {wildcards.method} --original {wildcards.original} "
+        "--unlearned {input.unlearned:q} --oracle {input.oracle:q} --split-table {input.split_table:q} "
+        "--output {output:q} 2> {log:q}"
 
 
 rule compare:
@@ -109,6 +146,7 @@ rule scores:
         speed="reference/speed.json",
         differences=plan.comparisons,
         sizes=plan.by_n,
+        measured=plan.measures,
         code=stage_code("scores"),
     output:
         scores=report(
@@ -124,6 +162,7 @@ rule scores:
             labels={"file": "comparisons.csv"},
         ),
         by_n=plan.path("scores_by_n.csv"),
+        measures=plan.path("measures.csv"),
     log:
         plan.path("logs/scores.log"),
     benchmark:
@@ -137,8 +176,9 @@ rule scores:
         "Collecting the scores"
     shell:
         "python -m random_mask.stages.scores --rows {input.rows:q} --costs {input.costs:q} --speed {input.speed:q} "
-        "--differences {input.differences:q} --sizes {input.sizes:q} --output {output.scores:q} "
-        "--comparisons {output.comparisons:q} --by-n {output.by_n:q} 2> {log:q}"
+        "--differences {input.differences:q} --sizes {input.sizes:q} --measured {input.measured:q} "
+        "--output {output.scores:q} --comparisons {output.comparisons:q} --by-n {output.by_n:q} "
+        "--measures {output.measures:q} 2> {log:q}"
 
 
 rule collect:

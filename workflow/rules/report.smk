@@ -43,6 +43,7 @@ rule figures:
     input:
         scores=plan.source("scores.csv"),
         by_n=plan.source("scores_by_n.csv"),
+        measures=plan.source("measures.csv"),
         examples=plan.source("examples.npz"),
         code=stage_code("figures"),
     output:
@@ -75,7 +76,8 @@ rule figures:
         "Drawing the figures"
     shell:
         "python -m random_mask.stages.figures --settings {params.settings:q} --scores {input.scores:q} "
-        "--by-n {input.by_n:q} --examples {input.examples:q} --output {output:q} 2> {log:q}"
+        "--by-n {input.by_n:q} --measures {input.measures:q} --examples {input.examples:q} "
+        "--output {output:q} 2> {log:q}"
 
 
 rule tables:
@@ -83,6 +85,7 @@ rule tables:
     input:
         scores=plan.source("scores.csv"),
         comparisons=plan.source("comparisons.csv"),
+        measures=plan.source("measures.csv"),
         masks=plan.source("masks.csv"),
         costs=plan.source("costs.csv"),
         run_file=plan.source("run.json"),
@@ -120,9 +123,9 @@ rule tables:
         "Writing tables and numbers"
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
-        "--comparisons {input.comparisons:q} --masks {input.masks:q} --costs {input.costs:q} "
-        "--run-file {input.run_file:q} --simulation {input.simulation:q} --claims {input.claims:q} "
-        "--tuned {input.tuned:q} --references {input.references:q} "
+        "--comparisons {input.comparisons:q} --measures {input.measures:q} --masks {input.masks:q} "
+        "--costs {input.costs:q} --run-file {input.run_file:q} --simulation {input.simulation:q} "
+        "--claims {input.claims:q} --tuned {input.tuned:q} --references {input.references:q} "
         "--output {output.numbers:q} --tabulars {output.tables:q} --pages {output.pages:q} 2> {log:q}"
 
 
@@ -163,7 +166,10 @@ rule provenance:
         artifacts=[
             *[plan.path(name) for name in ("paper.pdf", "scores.csv", "claims.csv")],
             *plan.chosen,
-            *[path.format(folder=plan.results) for path in plan.browser_figures.values()],
+            *[
+                path.format(folder=plan.results)
+                for path in plan.browser_figures.values()
+            ],
             *[path.format(folder=plan.results) for path in plan.pages.values()],
         ],
         code=stage_code("provenance"),

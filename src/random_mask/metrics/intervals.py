@@ -1,4 +1,4 @@
-"""95 % intervals for the competition metric: one method, paired differences, and the dependence on N.
+"""95 % intervals: of the competition metric (one method, paired differences, dependence on N), and others.
 
 The target of every interval is the score EXPECTED over fleets of the same size N and forget sets of the same
 size, drawn from the populations that these came from. It is not the score of infinitely many models: the
@@ -11,9 +11,13 @@ covariance that shared models bring, from random subsets of three quarters of th
 without replacement: models drawn twice tie, which raises epsilon, so that an ordinary bootstrap of models is
 centred on a score about a quarter too low. `benchmarks/interval_coverage.py` measures how well the intervals
 cover; its results are in `docs/metric.md`.
+
+`resampled_intervals` is the same for any other mean over examples. Statistics that each model has for itself
+need no resampling: `interval_of_mean` and `interval_of_difference` are Student's and Welch's.
 """
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -168,11 +172,36 @@ def _difference(a: Fleet, b: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
 
 
 def _intervals(contributions, fleets, seed, replicates, workers) -> dict[str, Interval]:
-    """Return the intervals of the means of what `contributions(*fleets)` returns, by name."""
+    limits = _possible(contributions, fleets)
+    return resampled_intervals(
+        contributions, fleets, limits, seed=seed, replicates=replicates, workers=workers
+    )
+
+
+def resampled_intervals(
+    contributions: Callable[..., dict[str, np.ndarray]],
+    fleets: Sequence[Fleet],
+    limits: Mapping[str, tuple[float, float]],
+    *,
+    seed: int,
+    replicates: int = 200,
+    workers: int = 1,
+) -> dict[str, Interval]:
+    """Return the 95 % intervals of the means over examples of what `contributions(*fleets)` returns, by name.
+
+    Args:
+        contributions: From fleets to [examples] by name, what each example adds to a mean.
+        fleets: Those to resample, each by itself.
+        limits: By name, the least and the largest value that the mean can take.
+        seed: Of the resampling; equal seeds give equal intervals, whatever `workers` is.
+        replicates: How many subsets of the models to draw, at least 2.
+        workers: How many processes share them.
+
+    With fewer than 4 models in a fleet, or a single example, the interval is the limits.
+    """
     n_models = min(map(len, fleets))
     observed = contributions(*fleets)
-    limits = _possible(contributions, fleets)
-    if n_models < SMALLEST_FLEET or fleets[0].confidences.shape[1] < 2:
+    if n_models < SMALLEST_FLEET or len(next(iter(observed.values()))) < 2:
         # Nothing is known of the spread.
         return {name: Interval(float(v.mean()), *limits[name]) for name, v in observed.items()}
     sizes = [subset_size(len(fleet)) for fleet in fleets]
@@ -183,6 +212,30 @@ def _intervals(contributions, fleets, seed, replicates, workers) -> dict[str, In
         shared = _shared_variance(subsets[name], min(sizes), n_models)
         intervals[name] = _interval(values, shared, n_models, *limits[name])
     return intervals
+
+
+def interval_of_mean(values: np.ndarray) -> Interval:
+    """Return Student's 95 % interval of the mean of independent values [models >= 2]."""
+    estimate = float(np.mean(values))
+    margin = _t_margin([np.var(values, ddof=1) / len(values)], [len(values) - 1])
+    return Interval(estimate, estimate - margin, estimate + margin)
+
+
+def interval_of_difference(a: np.ndarray, b: np.ndarray) -> Interval:
+    """Return Welch's 95 % interval of mean(a) - mean(b); values [models >= 2] of independent fleets."""
+    estimate = float(np.mean(a) - np.mean(b))
+    variances = [np.var(values, ddof=1) / len(values) for values in (a, b)]
+    margin = _t_margin(variances, [len(a) - 1, len(b) - 1])
+    return Interval(estimate, estimate - margin, estimate + margin)
+
+
+def _t_margin(variances: Sequence[float], freedoms: Sequence[float]) -> float:
+    """Return the half-width of an interval whose variance is a sum, after Welch and Satterthwaite."""
+    variance = sum(variances)
+    if variance == 0:
+        return 0.0
+    freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
 
 
 def _possible(contributions, fleets: list[Fleet]) -> dict[str, tuple[float, float]]:
@@ -245,12 +298,10 @@ def _interval(
     """Return the interval of the mean of `values` [examples], clipped to what is possible."""
     estimate = float(values.mean())
     own_variance = float(values.var(ddof=1)) / len(values)
-    variance = own_variance + shared_variance
-    if variance == 0:
+    # One part is known from the examples, the other from the models.
+    margin = _t_margin([own_variance, shared_variance], [len(values) - 1, n_models - 1])
+    if margin == 0:
         return Interval(estimate, estimate, estimate)
-    # Welch and Satterthwaite: one part is known from the examples, the other from the models.
-    freedom = variance**2 / (own_variance**2 / (len(values) - 1) + shared_variance**2 / (n_models - 1))
-    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
     # A mean of products may exceed its limit by rounding.
     return Interval(
         estimate,

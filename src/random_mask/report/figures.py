@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from scipy.stats import t
 
 from random_mask.files import replacing
+from random_mask.report.measures import FEWEST_METHODS, MEASURES
 from random_mask.report.names import colour, label
 
-__all__ = ["by_n", "confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
+__all__ = ["agreement", "by_n", "confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
 
 WIDTH = 5.5
 """Width of the text of the paper, in inches: figures are drawn at the size at which they are read."""
@@ -275,6 +276,44 @@ def by_n(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
     axes.set_xticks(np.log2(sizes), [str(n) for n in sizes])
     axes.set(ylim=(-0.008, None))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def agreement(correlations: pd.DataFrame) -> Figure:
+    """Draw how far the measures rank the methods alike.
+
+    Args:
+        correlations: of `random_mask.report.measures.correlations`.
+    """
+    if correlations.empty:
+        figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 1.2))
+        axes.text(0.5, 0.5, f"needs at least {FEWEST_METHODS} methods", ha="center", va="center")
+        axes.set(xticks=[], yticks=[])
+        sns.despine(figure, left=True, bottom=True)
+        return figure
+    known = correlations.dropna(how="all").dropna(how="all", axis=1)
+    names = ["Score" if name == "score" else MEASURES[name].name for name in known.columns]
+    figure, axes = plt.subplots(figsize=(0.9 * WIDTH, 0.9 + 0.32 * len(names)))
+    sns.heatmap(
+        known,
+        # The upper half says the same, the diagonal nothing.
+        mask=np.triu(np.ones(known.shape, dtype=bool)),
+        vmin=-1,
+        vmax=1,
+        cmap=sns.diverging_palette(30, 250, s=80, l=55, as_cmap=True),
+        annot=True,
+        fmt=".2f",
+        annot_kws={"size": 8},
+        linewidths=0.5,
+        xticklabels=names,
+        yticklabels=names,
+        cbar_kws={"label": "Spearman's rank correlation", "ticks": [-1, -0.5, 0, 0.5, 1]},
+        ax=axes,
+    )
+    axes.set(xlim=(0, len(names) - 1), ylim=(len(names), 1), xlabel="", ylabel="")
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", rotation=40)
+    plt.setp(axes.get_xticklabels(), ha="right", rotation_mode="anchor")
     return figure
 
 

@@ -13,6 +13,7 @@ from random_mask.config import Experiment
 from random_mask.metrics.competition import points
 from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import sentence
+from random_mask.report.measures import correlations
 from random_mask.report.originals import pooled
 from random_mask.report.verdicts import verdict
 
@@ -33,6 +34,7 @@ def escape(text: str) -> str:
 
 
 ORIGINS = {
+    "agreement": "measures.csv and scores.csv (rule scores)",
     "budget": "the configuration",
     "claims": "claims.csv (rule claims)",
     "compare": "comparisons.csv (rule scores)",
@@ -42,6 +44,7 @@ ORIGINS = {
     "experiment": "the configuration",
     "machine": "run.json (rule collect)",
     "masks": "masks.csv (rule collect)",
+    "measures": "measures.csv (rule scores)",
     "metric": "the configuration: what the metric allows with so many models",
     "model": "run.json (rule collect)",
     "scores": "scores.csv (rule scores)",
@@ -70,6 +73,7 @@ def collect(
     environment: Mapping[str, str],
     reference: str,
     simulation: pd.DataFrame,
+    measures: pd.DataFrame,
     choices: Sequence[Mapping[str, Any]],
     claims: pd.DataFrame,
 ) -> dict[str, str]:
@@ -85,6 +89,7 @@ def collect(
         environment: what computed the run: machine and versions.
         reference: the processor whose speed is the price of the work.
         simulation: `simulation.csv`.
+        measures: `measures.csv`.
         choices: the `chosen.yaml` that methods are taken from, if there is one.
         claims: `claims.csv`.
     """
@@ -96,6 +101,7 @@ def collect(
     numbers |= _derived(experiment, model)
     numbers |= _scores(scores)
     numbers |= _comparisons(comparisons)
+    numbers |= _measures(measures, scores)
     for method, counts in masks.items():
         numbers |= _masks(method, counts)
     numbers |= _sweep(experiment, scores)
@@ -211,6 +217,17 @@ def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
         numbers[f"compare/{a}/{b}/high"] = f"{found.high:.3f}"
         numbers[f"compare/{a}/{b}/words"] = verdict(found.low, found.high)
     return numbers
+
+
+def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
+    numbers = {}
+    # What is not known, as U-LiRA of a few models, has no number.
+    for (method, measure), rows in measures.dropna().groupby(["method", "measure"], sort=False):
+        found = pooled(_intervals(rows, "value", "low", "high"))
+        for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
+            numbers[f"measures/{method}/{measure}{suffix}"] = f"{value:.3f}"
+    agreement = correlations(measures, scores).get("score", pd.Series(dtype=float)).dropna()
+    return numbers | {f"agreement/{name}": f"{value:.2f}" for name, value in agreement.items()}
 
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:

@@ -9,11 +9,22 @@ import pandas as pd
 
 from random_mask.config import Experiment
 from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
+from random_mask.report.measures import MEASURES
 from random_mask.report.names import label
 from random_mask.report.numbers import escape, plain
 from random_mask.settings import Recipe
 
-__all__ = ["claims", "config", "cost", "environment", "masks", "scores", "simulation", "tuning"]
+__all__ = [
+    "claims",
+    "config",
+    "cost",
+    "environment",
+    "masks",
+    "measures",
+    "scores",
+    "simulation",
+    "tuning",
+]
 
 
 def tabular(
@@ -88,6 +99,36 @@ def masks(counts: Mapping[str, pd.DataFrame], filters: Mapping[str, str]) -> str
     above += rf"\cmidrule(l){{3-{2 + len(counts)}}}"
     head = ["Tensors", "Weights", *(f"{{{escape(filters[method])}}}" for method in counts)]
     return tabular("@{}lr" + "S[table-format=2.1]" * len(counts) + "@{}", head, rows, above=above)
+
+
+def measures(table: pd.DataFrame, methods: Sequence[str]) -> str:
+    """Return the other measures, those of one original model in a row.
+
+    Args:
+        table: `measures.csv`.
+        methods: unlearning methods, in the order of the rows.
+    """
+    shown = {name: measure for name, measure in MEASURES.items() if measure.in_table}
+    several = table["original"].nunique() > 1
+    found = table.set_index(["method", "original", "measure"])
+    rows: list[list[str]] = []
+    for method in ["original", *methods, "retrain"]:
+        if method == "retrain":
+            rows.append([])
+        for original in sorted(table["original"].unique()):
+            name = escape(label(method) + (f", model {original}" if several else ""))
+            rows.append([name, *(_bracketed(found.loc[(method, original, key)]) for key in shown)])
+    head = ["Method", *(measure.head for measure in shown.values())]
+    ideal = ["", *(measure.ideal for measure in shown.values())]
+    return tabular("@{}l" + "l" * len(shown) + "@{}", ideal, rows, above=" & ".join(head) + r" \\")
+
+
+def _bracketed(row: pd.Series) -> str:
+    """Return a value with its interval in small brackets."""
+    if pd.isna(row["value"]):
+        return "--"
+    low, high = ("--" if pd.isna(row[end]) else f"{row[end]:.2f}" for end in ("low", "high"))
+    return rf"${row['value']:.2f}$ {{\scriptsize $[{low}, {high}]$}}"
 
 
 def simulation(table: pd.DataFrame) -> str:

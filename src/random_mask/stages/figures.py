@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from random_mask.files import read_npz
 from random_mask.report import figures
+from random_mask.report.measures import correlations
 from random_mask.stages.command import Input, Output, progress, run
 
 
@@ -19,7 +20,15 @@ class Settings(BaseModel):
     ratios: dict[str, str]
 
 
-def main(*, settings: Settings, scores: Input, by_n: Input, examples: Input, output: list[Output]) -> None:
+def main(
+    *,
+    settings: Settings,
+    scores: Input,
+    by_n: Input,
+    measures: Input,
+    examples: Input,
+    output: list[Output],
+) -> None:
     """Draw each figure that is asked for, once for all its formats; its kind is the name of the file."""
     table = pd.read_csv(scores)
     arrays = read_npz(examples)
@@ -32,6 +41,7 @@ def main(*, settings: Settings, scores: Input, by_n: Input, examples: Input, out
         "confidences": lambda: figures.confidences(fleets, settings.drawn),
         "epsilons": lambda: figures.epsilons(fleets, settings.drawn),
         "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.drawn),
+        "agreement": lambda: figures.agreement(correlations(pd.read_csv(measures), table)),
         "training": lambda: figures.training(fleets, settings.drawn),
     }
     for kind in dict.fromkeys(path.stem for path in output):

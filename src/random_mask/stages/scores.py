@@ -36,15 +36,17 @@ def main(
     speed: Source,
     differences: list[Input],
     sizes: list[Input],
+    measured: list[Input],
     output: Output,
     comparisons: Output,
     by_n: Output,
+    measures: Output,
 ) -> None:
     """Write `scores.csv`: one row per original model and method, in the order given.
 
     `seconds_per_model` is what unlearning one model costs on one core of the reference machine, counted; for
     `retrain`, what retraining it costs; for `original`, which is left as it is, 0. The rows of the
-    comparisons and of the numbers of models are only put together.
+    comparisons, of the numbers of models and of the other measures are only put together.
     """
     reference = read_speed(speed)
     collected = [{**json.loads(row.read_text()), "seconds_per_model": 0.0} for row in rows]
@@ -53,6 +55,8 @@ def main(
             row["seconds_per_model"] = mean_seconds(costs, row["method"], row["original"], reference)
     table = pd.DataFrame(collected)[COLUMNS]
     write_text(output, table.to_csv(index=False, lineterminator="\n"))
+    found = [row for path in measured for row in json.loads(path.read_text())]
+    write_text(measures, pd.DataFrame(found).to_csv(index=False, lineterminator="\n"))
     for parts, path in ((differences, comparisons), (sizes, by_n)):
         joined = pd.concat([pd.read_csv(part) for part in parts])
         write_text(path, joined.to_csv(index=False, lineterminator="\n"))

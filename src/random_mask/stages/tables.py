@@ -27,6 +27,7 @@ def main(
     settings: Settings,
     scores: Input,
     comparisons: Input,
+    measures: Input,
     masks: Input,
     costs: Input,
     run_file: Input,
@@ -42,6 +43,7 @@ def main(
     experiment = settings.experiment
     choices = [yaml.safe_load(read_text(path)) for path in tuned]
     table, simulated, cost = pd.read_csv(scores), pd.read_csv(simulation), pd.read_csv(costs)
+    measured = pd.read_csv(measures)
     judged = pd.read_csv(claims)
     # Of some perturbations the paper says how much they masked.
     shares = pd.read_csv(masks)
@@ -57,6 +59,7 @@ def main(
         found["environment"],
         found["reference"],
         simulated,
+        measured,
         choices,
         judged,
     )
@@ -72,6 +75,7 @@ def main(
         ),
         "cost": lambda: tables.cost(cost),
         "simulation": lambda: tables.simulation(simulated),
+        "measures": lambda: tables.measures(measured, experiment.shown()),
         "environment": lambda: tables.environment(found["environment"]),
         "config": lambda: tables.config(experiment),
         "claims": lambda: tables.claims(judged, {path.parent.name: pd.read_csv(path) for path in references}),

@@ -1,0 +1,66 @@
+"""The measures beside the score: what they are called, which way is better, and whether they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+__all__ = ["FEWEST_METHODS", "MEASURES", "Measure", "correlations"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure, as the paper shows it.
+
+    Attributes:
+        name: in figures.
+        head: of its column, in LaTeX.
+        ideal: what retraining reaches, in LaTeX.
+        best: the value that is best: the larger the distance from it, the worse.
+        in_table: whether the table has a column for it.
+    """
+
+    name: str
+    head: str
+    ideal: str
+    best: float
+    in_table: bool = True
+
+
+MEASURES = {
+    "ulira_accuracy": Measure("U-LiRA accuracy", "U-LiRA", "($0.5$)", 0.5),
+    "ulira_true_positives": Measure("U-LiRA TPR", "TPR", "($0.01$)", 0.01, in_table=False),
+    "klom_forget_p95": Measure("KLoM forget", "KLoM forget", "(low)", 0.0),
+    "klom_retain_p95": Measure("KLoM retain", "KLoM retain", "(low)", 0.0, in_table=False),
+    "klom_test_p95": Measure("KLoM test", "KLoM test", "(low)", 0.0),
+    "mia_gap": Measure("MIA gap", "MIA gap", "($0$)", 0.0),
+    "rmia_gap": Measure("RMIA gap", "RMIA gap", "($0$)", 0.0),
+    "tow": Measure("ToW", "ToW", "($1$)", 1.0),
+}
+"""Those that the paper shows; `measures.csv` has more."""
+
+
+FEWEST_METHODS = 4
+"""That a rank correlation is worth showing for."""
+
+
+def correlations(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return Spearman's rank correlations over the methods, each measure turned so that more is better.
+
+    Several original models are averaged first. The retrained fleet and the untouched original are left out:
+    they are no methods, and all measures agree on them.
+
+    Args:
+        measures: `measures.csv`.
+        scores: `scores.csv`.
+
+    Returns:
+        A square table by measure, "score" the first; NaN where a measure is unknown, or the same for every
+        method. With fewer than 4 methods it is empty.
+    """
+    values = measures.pivot_table(index="method", columns="measure", values="value", dropna=False)
+    turned = pd.DataFrame({name: -(values[name] - of.best).abs() for name, of in MEASURES.items()})
+    turned.insert(0, "score", scores.groupby("method")["score"].mean())
+    turned = turned.drop(index=["original", "retrain"])
+    return turned.corr(method="spearman") if len(turned) >= FEWEST_METHODS else pd.DataFrame()
