@@ -158,8 +158,9 @@ class Plan:
 
     @property
     def measures(self) -> list[str]:
-        """The other measures of every row."""
-        return [self.path(f"measures/{m}/original-{number}.json") for m, number in self.rows]
+        """The other measures of every row but the trials, which are chosen by their scores."""
+        rows = [(method, k) for method, k in self.rows if method not in self.experiment.trials()]
+        return [self.path(f"measures/{method}/original-{k}.json") for method, k in rows]
 
     @property
     def comparisons(self) -> list[str]:
