@@ -20,7 +20,7 @@ TEX := latexmk texlive-latex-base texlive-latex-recommended texlive-latex-extra 
 	texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help paper report test test-cluster setup tex lock schema drawing format clean
+.PHONY: help paper report test test-cluster setup tex lock schema drawing claims format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
@@ -83,6 +83,9 @@ schema: setup
 
 drawing: setup
 	@$(IN_VENV) sh -c 'snakemake --rulegraph mermaid-js | python workflow/scripts/drawing.py README.md'
+
+claims: setup
+	@$(IN_VENV) python workflow/scripts/claims_table.py ARTIFACT.md
 
 format: setup
 	@$(IN_VENV) sh -c 'ruff format . && ruff check --fix . && snakefmt Snakefile workflow'

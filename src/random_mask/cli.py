@@ -117,6 +117,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path, help="folder of results, such as results/digits")
     command.set_defaults(run=_check)
     command = commands.add_parser(
+        "keep",
+        help="keep what the paper needs of a run in reference/",
+        description="Copy what figures, tables and verdicts need of a run, a few small files, so that they can "
+        "be made again without training (`snakemake --cores 2 reference_paper`) and be compared with.",
+    )
+    command.add_argument("folder", type=Path, help="folder of a complete run, such as results/digits")
+    command.add_argument(
+        "--into", type=Path, default=Path("reference"), help="where to keep it (default: reference)"
+    )
+    command.set_defaults(run=_keep)
+    command = commands.add_parser(
         "estimate",
         help="what an experiment will cost: core hours, wall time, disk and memory",
         description="Print what an experiment costs if nothing of it is there yet: from its configuration "
@@ -335,6 +346,15 @@ def _summary(options: argparse.Namespace) -> int:
     for name in ("paper.pdf", "report.html"):
         if (options.folder / name).exists():
             print(options.folder / name)
+    return 0
+
+
+def _keep(options: argparse.Namespace) -> int:
+    from random_mask.reference import keep
+
+    kept = keep(options.folder, options.into)
+    size = sum(path.stat().st_size for path in kept)
+    print(f"{len(kept)} files, {size / 1e6:.1f} MB, in {options.into / options.folder.resolve().name}")
     return 0
 
 

@@ -184,10 +184,9 @@ class Plan:
 
     @property
     def references(self) -> list[str]:
-        """The folders of the papers that are made from the authors' results."""
-        return [
-            f"results/{config.parent.name}/reference" for config in sorted(REFERENCE.glob("*/config.yaml"))
-        ]
+        """The folders of the papers that are made from the authors' results; a search has none."""
+        configs = sorted(REFERENCE.glob("*/config.yaml"))
+        return [f"results/{path.parent.name}/reference" for path in configs if load(path).search is None]
 
     @property
     def reference_claims(self) -> list[str]:

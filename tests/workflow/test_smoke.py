@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from random_mask.config import load
 from random_mask.metrics.competition import forgetting_quality
 from random_mask.weights import read_masks, read_weights
 
@@ -209,3 +210,25 @@ def test_the_same_fleets_in_bfloat16(finished):
         assert re.search(rf"\| {method} fp32 \| oracle fp32 \|.*\| {scores[method]:.4f} \[", process.stdout)
         assert re.search(rf"\| {method} bf16 \| oracle fp32 \|.*\]", process.stdout)
     assert "bf16: emulated\nsmoke, N = 4, 16 forget examples" in process.stdout
+
+
+def test_the_paper_is_made_again_from_what_is_kept_of_a_run(finished, copy_of_finished):
+    """Nothing is trained, and figures, numbers and verdicts have the bytes of the run's."""
+    reference = copy_of_finished.root / "reference"
+    for folder in reference.glob("*/"):
+        shutil.rmtree(folder)
+    command = [sys.executable, "-m", "random_mask.cli", "keep", "results/smoke"]
+    kept = subprocess.run(command, cwd=copy_of_finished.root, capture_output=True, text=True)
+    assert kept.returncode == 0, kept.stderr
+    assert "in reference/smoke" in kept.stdout
+    assert load(reference / "smoke" / "config.yaml") == load(finished.root / "config" / "smoke.yaml")
+    shutil.rmtree(copy_of_finished.root / "results")
+    assert copy_of_finished.planned("reference_paper") == {
+        "reference_paper", "claims", "figures", "tables", "paper",
+    }  # fmt: skip
+    process = copy_of_finished.snakemake("reference_paper")
+    assert process.returncode == 0, process.stdout
+    made = copy_of_finished.result("reference")
+    for name in ("numbers.tex", "claims.csv", "tables/scores.tex", "figures/scores.pdf", "figures/by_n.pdf"):
+        assert (made / name).read_bytes() == finished.result(name).read_bytes(), name
+    assert (made / "paper.pdf").stat().st_size > 100_000

@@ -29,6 +29,7 @@ __all__ = [
     "SUPPORTED",
     "Claim",
     "Results",
+    "criterion",
     "judge",
     "read_claims",
     "sentence",
@@ -125,12 +126,17 @@ def read_claims(path: Path) -> list[Claim]:
         InputError: in one line that names the file and the key.
     """
     try:
-        claims = [Claim.model_validate(content) for content in yaml.safe_load(read_text(path))]
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        contents = list(yaml.safe_load(read_text(path)))
     except (yaml.YAMLError, TypeError) as error:
         raise InputError(f"{path}: not a list of claims: {' '.join(str(error).split())}") from None
+    claims = []
+    for number, content in enumerate(contents, 1):
+        try:
+            claims.append(Claim.model_validate(content))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path}: claim {number}: {key}: {first['msg']}") from None
     names = [claim.id for claim in claims]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"{path}: {sorted(twice)[0]} stands twice; every claim needs a name of its own")
@@ -160,7 +166,7 @@ def sentence(row: Mapping[str, str | float]) -> str:
 
 def _judged(claim: Claim, results: Results) -> dict[str, str | float]:
     row = {"id": claim.id, "verdict": NOT_TESTABLE, "estimate": np.nan, "low": np.nan, "high": np.nan}
-    row |= {"claim": claim.claim, "criterion": _criterion(claim), "reason": ""}
+    row |= {"claim": claim.claim, "criterion": criterion(claim), "reason": ""}
     models = int(results.scores["n_models"].min())
     if models < claim.models:
         return row | {"reason": f"needs {claim.models} models a fleet, and there are {models}"}
@@ -178,8 +184,8 @@ def _judged(claim: Claim, results: Results) -> dict[str, str | float]:
     return row | {"verdict": verdict, "estimate": found.estimate, "low": found.low, "high": found.high}
 
 
-def _criterion(claim: Claim) -> str:
-    """Return what must hold, in words."""
+def criterion(claim: Claim) -> str:
+    """Return what must hold for a claim to be supported, in words."""
     match claim.quantity:
         case Difference(of=[a, b]):
             what = f"score of {a} - score of {b}"

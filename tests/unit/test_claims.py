@@ -1,0 +1,174 @@
+"""What a run says of a claim follows from the whole interval."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from random_mask.config import load
+from random_mask.errors import InputError
+from random_mask.metrics.intervals import Interval
+from random_mask.report.claims import Claim, Results, judge, read_claims, sentence, spread_ratio
+from random_mask.report.originals import pooled
+
+CLAIMS = "paper/claims.yaml"
+METHODS = ["original", "finetune", "random_mask", "retrain"]
+
+
+def claim(**values) -> Claim:
+    plain = {"id": "x", "claim": "it is so", "where": "results", "config": "config/digits.yaml", "minutes": 1}
+    plain |= {"quantity": {"kind": "difference", "of": ["random_mask", "finetune"]}, "relation": "above"}
+    return Claim.model_validate(plain | values)
+
+
+def results(*, differences=((0.05, 0.02, 0.08),), models=16, b="finetune") -> Results:
+    rows = [
+        {
+            "a": "random_mask",
+            "b": b,
+            "original": k,
+            "quantity": "score",
+            "difference": d,
+            "low": low,
+            "high": high,
+        }
+        for k, (d, low, high) in enumerate(differences)
+    ]
+    scores = pd.DataFrame(
+        {"method": METHODS, "original": 0, "n_models": models, "score": [0.0, 0.05, 0.1, 0.2]}
+        | {"seconds_per_model": [0.0, 2.0, 2.0, 10.0]}
+    )
+    empty = pd.DataFrame(columns=["method", "original", "measure", "value", "low", "high"])
+    return Results(scores, pd.DataFrame(rows), empty, {})
+
+
+def judged(claim, results) -> dict:
+    return judge([claim], results).to_dict("records")[0]
+
+
+@pytest.mark.parametrize(
+    ("relation", "bound", "interval", "verdict"),
+    [
+        ("above", 0.0, (0.05, 0.02, 0.08), "supported"),
+        ("above", 0.0, (0.05, -0.01, 0.11), "not supported"),
+        ("above", 0.0, (-0.05, -0.08, -0.02), "not supported"),
+        ("below", 0.0, (-0.05, -0.08, -0.02), "supported"),
+        ("below", 0.0, (0.0, 0.0, 0.0), "not supported"),
+        ("within", 0.1, (0.05, -0.01, 0.09), "supported"),
+        ("within", 0.1, (0.05, -0.01, 0.11), "not supported"),
+        ("at most", 0.08, (0.05, 0.02, 0.08), "supported"),
+    ],
+)
+def test_the_whole_interval_decides(relation, bound, interval, verdict):
+    row = judged(claim(relation=relation, bound=bound), results(differences=[interval]))
+    assert row["verdict"] == verdict
+    assert (row["estimate"], row["low"], row["high"]) == interval
+
+
+def test_what_a_run_cannot_test_it_says():
+    assert "needs 32 models" in judged(claim(models=32), results())["reason"]
+    other = claim(quantity={"kind": "difference", "of": ["mine", "finetune"]})
+    assert judged(other, results())["reason"] == "no method mine in this experiment"
+    assert judged(claim(), results(b="retrain"))["reason"] == "random_mask and finetune were not compared"
+    few = claim(quantity={"kind": "rank_correlation", "of": "tow"})
+    assert judged(few, results())["verdict"] == "not testable"
+
+
+def test_a_share_of_the_ceiling_and_a_cost():
+    share = {"kind": "share", "of": "random_mask", "share": 0.6}
+    row = judged(claim(quantity=share), results(differences=[(-0.1, -0.11, -0.09)], b="retrain"))
+    # 0.1 against 0.6 times 0.2
+    assert row["estimate"] == pytest.approx(0.1 - 0.6 * 0.2)
+    assert row["verdict"] == "not supported"
+    cost = {"kind": "cost", "of": "random_mask"}
+    assert judged(claim(quantity=cost, relation="at most", bound=0.2), results())["verdict"] == "supported"
+    assert (
+        judged(claim(quantity=cost, relation="at most", bound=0.19), results())["verdict"] == "not supported"
+    )
+
+
+def test_sentences_say_no_more_than_the_verdict():
+    assert sentence(judged(claim(), results())) == "It is so (0.050 [0.020, 0.080])."
+    unsure = results(differences=[(0.05, -0.02, 0.12)])
+    assert sentence(judged(claim(), unsure)).startswith("It is not supported that it is so (0.050")
+    assert sentence(judged(claim(models=99), unsure)).startswith("Whether it is so was not tested here")
+
+
+@given(st.integers(0, 1000), st.floats(0.3, 3.0))
+def test_the_ratio_of_spreads_is_found(seed, ratio):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, 12, 30)) + rng.normal(size=30)
+    found = spread_ratio(a, b)
+    scaled = spread_ratio(ratio * a, b)
+    assert scaled.estimate == pytest.approx(ratio * found.estimate)
+    assert scaled.low == pytest.approx(ratio * found.low)
+    swapped = spread_ratio(b, a)
+    assert swapped.estimate == pytest.approx(1 / found.estimate)
+    assert found.low < found.estimate < found.high
+
+
+def test_the_interval_of_the_ratio_covers():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        # Models differ as a whole, so that examples are not independent.
+        a, b = (rng.normal(size=(16, 30)) + rng.normal(size=(16, 1)) for _ in range(2))
+        found = spread_ratio(a, 1.5 * b)
+        covered += found.low <= 1 / 1.5 <= found.high
+    assert covered >= 180
+
+
+def test_one_original_is_taken_as_it_is_and_several_are_pooled():
+    one = Interval(0.1, 0.05, 0.12)
+    assert pooled([one]) == one
+    same = pooled([one] * 3)
+    assert (same.estimate, same.low, same.high) == pytest.approx((0.1, 0.05, 0.12))
+    apart = pooled([Interval(e, e - 0.05, e + 0.05) for e in (0.0, 0.1, 0.2)])
+    # Student's half width of three means, 4.303 sd / sqrt(3), and the intervals' own.
+    assert apart.high - apart.estimate == pytest.approx(np.hypot(4.3027 * 0.1 / np.sqrt(3), 0.05), rel=1e-4)
+
+
+def test_the_claims_of_the_paper_name_what_exists():
+    for one in read_claims(CLAIMS):
+        experiment = load(one.config)
+        methods = {"original", "retrain", *experiment.all_methods()}
+        named = getattr(one.quantity, "of", None)
+        named = [named] if isinstance(named, str) else named
+        if one.quantity.kind == "rank_correlation":
+            continue
+        assert set(named) <= methods, one.id
+        if one.quantity.kind == "difference":
+            assert tuple(named) in experiment.pairs(), one.id
+        if one.quantity.kind == "share":
+            assert (one.quantity.of, "retrain") in experiment.pairs(), one.id
+        assert experiment.models >= one.models
+
+
+def test_what_reviewers_read_is_what_is_judged():
+    script = Path(__file__).parents[2] / "workflow" / "scripts" / "claims_table.py"
+    renewed = runpy.run_path(str(script))["renewed"]
+    text = Path("ARTIFACT.md").read_text()
+    claims = read_claims(Path(CLAIMS))
+    assert all(f"`{one.id}`" in text for one in claims)
+    assert renewed(text, claims) == text, "run `make claims`"
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("- {id: x}", "claim 1: claim: Field required"),
+        ("x: [", "not a list of claims"),
+        (yaml.safe_dump([claim().model_dump()] * 2), "x stands twice"),
+    ],
+)
+def test_a_wrong_file_of_claims_is_explained(tmp_path, content, part):
+    path = tmp_path / "claims.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError) as error:
+        read_claims(path)
+    assert part in str(error.value)
