@@ -119,8 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "keep",
         help="keep what the paper needs of a run in reference/",
-        description="Copy what figures, tables and verdicts need of a run, a few small files, so that they can "
-        "be made again without training (`snakemake --cores 2 reference_paper`) and be compared with.",
+        description="Copy what figures, tables and verdicts need of a run, a few small files, so that they "
+        "can be made again without training (`snakemake --cores 2 reference_paper`) and be compared with.",
     )
     command.add_argument("folder", type=Path, help="folder of a complete run, such as results/digits")
     command.add_argument(

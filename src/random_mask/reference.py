@@ -1,4 +1,4 @@
-"""The authors' own results: a few small files, from which every figure, table and verdict can be made again."""
+"""The authors' own results: small files, from which every figure, table and verdict can be made again."""
 
 from __future__ import annotations
 
