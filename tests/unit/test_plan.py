@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from random_mask.config import load
+from random_mask.config import load, validate
+from random_mask.errors import InputError
 from random_mask.plan import Plan, paper_sources, shards
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,46 @@ def test_settings_are_one_json_string_whatever_the_order(plan):
 def test_the_sources_of_the_paper_are_found():
     names = {Path(path).name for path in paper_sources(str(ROOT / "paper"))}
     assert {"main.tex", "results.sty", "references.bib", "results.tex"} <= names
+
+
+def changed(plan: Plan, **data) -> Plan:
+    content = plan.experiment.model_dump(mode="json")
+    return Plan(validate(content | {"data": content["data"] | data}))
+
+
+def test_archives_are_files_of_the_data_set_that_a_rule_makes(plan):
+    assert plan.data_files == []
+    assert plan.missing_data() is None
+    svhn = changed(plan, name="svhn")
+    assert svhn.data_files == ["data/train_32x32.mat", "data/test_32x32.mat"]
+    assert svhn.missing_data() is None
+
+
+def test_what_no_rule_makes_has_to_be_there(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    listed = changed(plan, forget={"kind": "list", "file": "forget.txt"})
+    assert listed.data_files == ["forget.txt"]
+    assert listed.missing_data() == (
+        "forget.txt: no such file or folder; correct its name in `data` of the configuration"
+    )
+    Path("forget.txt").touch()
+    assert listed.missing_data() is None
+
+
+def test_what_is_memorised_is_known_from_an_earlier_experiment(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    of, table = "results/first/evaluation/original/original-0.npz", "results/first/data/split.csv"
+    later = changed(plan, name="cifar10", forget={"kind": "memorised", "size": 5, "of": of})
+    assert later.data_files == ["data/cifar-10-python.tar.gz", of, table]
+    told = f"run first: snakemake --cores 2 {of} --configfile config/first.yaml"
+    assert later.missing_data().endswith(told)
+    for path in (of, table):
+        Path(path).parent.mkdir(parents=True)
+        Path(path).touch()
+    assert later.missing_data() is None
+    itself = of.replace("first", "digits")
+    with pytest.raises(InputError, match=r"data\.forget\.of: this experiment itself; name an earlier one"):
+        changed(plan, forget={"kind": "memorised", "size": 5, "of": itself})
 
 
 def test_a_change_of_a_folder_of_images_is_seen(tmp_path):

@@ -76,6 +76,21 @@ def test_larger_images_ask_for_more_of_those_who_read_them():
         assert Needs(larger).memory(rule)(wildcards(4), 1) > memory(rule)
 
 
+def test_a_downloaded_data_set_is_read_as_a_whole_whatever_is_used_of_it():
+    # Measured: 1,534 MB at most for all of CIFAR-10.
+    assert memory("prepare_data", data__name="cifar10") > 2 * 1534
+    assert memory("prepare_data", data__name="svhn") > memory("prepare_data", data__name="cifar10")
+
+
+def test_more_classes_ask_for_more_memory_of_those_who_read_logits():
+    for rule, times in (("evaluate", 5), ("retrain", 1)):
+        ten, hundred = (
+            changed(data__name=name, models=2048).memory(rule)(wildcards(2048), 1)
+            for name in ("cifar10", "cifar100")
+        )
+        assert hundred > times * ten
+
+
 @pytest.mark.parametrize("rule", ["evaluate", "compare", "scores_by_n"])
 def test_more_replicates_ask_for_more_time_of_the_metric(rule):
     assert minutes(rule, replicates=10_000) > 5 * minutes(rule)

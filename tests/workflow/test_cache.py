@@ -33,6 +33,7 @@ TABLE = {
     "data.path": ONE_VALUE,
     "data.groups": ONE_VALUE,
     "data.image_size": (64, EVERYTHING - {"simulate"}),
+    "data.normalise": (False, EVERYTHING - {"simulate"}),
     "data.train": (130, EVERYTHING - {"simulate"}),
     "data.validation": (33, EVERYTHING - {"simulate"}),
     "data.test": (65, EVERYTHING - {"simulate"}),
