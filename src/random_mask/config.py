@@ -69,6 +69,15 @@ class Search(Section):
     `perturb.ratio`, `finetune.learning_rate` or, to choose among whole recipes, `finetune`."""
 
 
+class Tuned(Section):
+    """Methods whose hyper-parameters an earlier search chose."""
+
+    file: str
+    """The `chosen.yaml` of that search, relative to the root of the repository."""
+    methods: Annotated[list[str], Field(min_length=1)] | None = None
+    """Which of its methods are added to those above, or all."""
+
+
 class Shards(Section):
     """How many models one job trains. Results do not depend on it."""
 
@@ -105,8 +114,8 @@ class Experiment(Section):
     """Mask ratios to compare."""
     search: Search | None = None
     """Trials by which hyper-parameters are chosen; the choice is in `results/<experiment>/chosen.yaml`."""
-    tuned: str | None = None
-    """A `chosen.yaml`, relative to the root of the repository: its methods are added to those above."""
+    tuned: Tuned | None = None
+    """Methods that an earlier search chose, in addition."""
     shards: Shards = Shards()
     """How the work is cut into jobs."""
 
@@ -298,6 +307,11 @@ def load(path: Path | str) -> Experiment:
     return validate(content, source=str(path))
 
 
+def _only(section: Any) -> Any:
+    """Return the one item of a list, and anything else as it is."""
+    return section[0] if isinstance(section, list) and len(section) == 1 else section
+
+
 def _replaced(method: Method, values: dict[str, Any]) -> Method:
     """Return a method with other values, by their dotted keys; a single recipe needs no number."""
     content = method.model_dump(exclude_none=True)
@@ -306,11 +320,10 @@ def _replaced(method: Method, values: dict[str, Any]) -> Method:
         section: Any = content
         for parent in parents:
             try:
-                section = section[int(parent) if parent.isdigit() else parent]
+                section = _only(section)[parent] if not parent.isdigit() else section[int(parent)]
             except (KeyError, IndexError, TypeError):
                 raise ValueError(f"{key}: no such key") from None
-            if isinstance(section, list) and len(section) == 1:
-                section = section[0]
+        section = _only(section)
         if not isinstance(section, dict):
             raise ValueError(f"{key}: name one of the recipes by its number, such as finetune.0.{last}")
         section[last] = value
@@ -341,21 +354,23 @@ def validate(content: Any, *, source: str = "config") -> Experiment:
 
 def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
     """Return a configuration with the methods of its `tuned` file."""
-    path, methods = content.get("tuned"), content.get("methods")
-    if not isinstance(path, str) or not isinstance(methods, dict):
+    tuned, methods = content.get("tuned"), content.get("methods")
+    if not isinstance(tuned, dict) or not isinstance(methods, dict) or not isinstance(tuned.get("file"), str):
         return content
+    path = tuned["file"]
     try:
         chosen = yaml.safe_load(Path(path).read_text())["methods"]
+        names = tuned.get("methods") or list(chosen)
+        # What is read again, as a stage's settings, has them already.
+        return content | {"methods": {**methods, **{n: methods.get(n, chosen[n]) for n in names}}}
     except FileNotFoundError:
         raise InputError(
-            f"{source}: tuned: {path} does not exist; a `search` makes such a file, or remove the key"
+            f"{source}: tuned.file: {path} does not exist; a `search` makes such a file, or remove the key"
         ) from None
-    except (yaml.YAMLError, TypeError, KeyError):
-        raise InputError(
-            f"{path}: not a file of chosen methods; make it again, or remove the key `tuned`"
-        ) from None
-    # What is read again, as a stage's settings, has them already.
-    return content | {"methods": {**methods, **{name: methods.get(name, chosen[name]) for name in chosen}}}
+    except KeyError as error:
+        raise InputError(f"{source}: tuned.methods: {path} has no {error.args[0]}") from None
+    except (yaml.YAMLError, TypeError):
+        raise InputError(f"{path}: not a file of chosen methods; make it again, or remove `tuned`") from None
 
 
 def _explain(error: dict[str, Any]) -> str:

@@ -78,7 +78,7 @@ class Plan:
     def data_files(self) -> list[str]:
         """The files that the data set is read from: archives, and files that the configuration names."""
         data = self.experiment.data
-        named = [data.path, data.groups, getattr(data.forget, "file", None)]
+        named = [data.path, data.groups, data.leave_out, getattr(data.forget, "file", None)]
         named += [getattr(data.forget, name, None) for name in ("of", "split_table")]
         files = [name for name in named if name is not None and not Path(name).is_dir()]
         return [*ARCHIVES.get(data.name, []), *files]
@@ -158,8 +158,9 @@ class Plan:
 
     @property
     def measures(self) -> list[str]:
-        """The other measures of every row."""
-        return [self.path(f"measures/{m}/original-{number}.json") for m, number in self.rows]
+        """The other measures of every row but the trials, which are chosen by their scores."""
+        rows = [(method, k) for method, k in self.rows if method not in self.experiment.trials()]
+        return [self.path(f"measures/{method}/original-{k}.json") for method, k in rows]
 
     @property
     def comparisons(self) -> list[str]:
@@ -179,7 +180,7 @@ class Plan:
     def tuned(self, folder: str) -> list[str]:
         """Return the choice that the experiment of a folder takes methods from, if it does."""
         chosen = self.reported(folder).tuned
-        return [chosen] if chosen else []
+        return [chosen.file] if chosen else []
 
     @property
     def references(self) -> list[str]:

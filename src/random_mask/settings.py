@@ -159,6 +159,9 @@ class Data(Section):
     normalise: bool = True
     """Whether networks read pixels normalised by the mean and the standard deviation of each channel over the
     retain set, or as they are, 0 to 255, as in the competition."""
+    leave_out: str | None = None
+    """A list of images that are in no part, one a line, by number or file, relative to the root of the
+    repository; so that methods are tuned on other images than they are judged by."""
     train: Annotated[int, Field(ge=2)]
     """Number of training images, the forget set included."""
     validation: Annotated[int, Field(ge=1)]

@@ -134,8 +134,19 @@ def test_forgetting_a_list(tmp_path):
     again, _ = split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     assert set(again["forget"]) == set(chosen)
     path.write_text(f"{parts['test'][0]}\n")
-    with pytest.raises(InputError, match="no training image; remove the line"):
+    with pytest.raises(InputError, match="no training image; remove it"):
         split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+
+
+def test_images_that_are_left_out_are_in_no_part(tmp_path):
+    parts, _ = split(DATASET, data(), 1)
+    path = tmp_path / "left.txt"
+    path.write_text("".join(f"{image}\n" for image in parts["forget"]))
+    others, _ = split(DATASET, data(leave_out=str(path)), 1)
+    assert not set(parts["forget"]) & {image for indices in others.values() for image in indices}
+    path.write_text("nothing\n")
+    with pytest.raises(InputError, match="nothing: no image of the data set"):
+        split(DATASET, data(leave_out=str(path)), 1)
 
 
 def test_mislabelled_images_are_the_ones_to_forget():

@@ -104,19 +104,23 @@ def test_the_best_trial_over_all_originals_is_chosen_and_can_be_used(tmp_path, m
     (tmp_path / "chosen.yaml").write_text(yaml.safe_dump(found))
     plain = {key: value for key, value in CONTENT.items() if key != "search"}
     monkeypatch.chdir(tmp_path)
-    user = validate(plain | {"tuned": "chosen.yaml"})
+    user = validate(plain | {"tuned": {"file": "chosen.yaml"}})
     trials = experiment.trials()
     assert user.methods["finetune_tuned"] == trials["finetune.trial_1"]
     assert user.methods["random_mask_tuned"] == trials["random_mask.trial_0"]
     assert ("random_mask_tuned", "finetune_tuned") in user.pairs()
+    one = validate(plain | {"tuned": {"file": "chosen.yaml", "methods": ["random_mask_tuned"]}})
+    assert "finetune_tuned" not in one.methods
+    with pytest.raises(InputError, match=r"tuned\.methods: chosen\.yaml has no other"):
+        validate(plain | {"tuned": {"file": "chosen.yaml", "methods": ["other"]}})
     # What stages are given, the whole experiment, is read the same again.
     assert validate(user.model_dump(mode="json")) == user
 
 
 def test_a_missing_or_foreign_choice_is_named(tmp_path):
     plain = {key: value for key, value in CONTENT.items() if key != "search"}
-    with pytest.raises(InputError, match=r"tuned: nowhere\.yaml does not exist"):
-        validate(plain | {"tuned": "nowhere.yaml"})
+    with pytest.raises(InputError, match=r"tuned\.file: nowhere\.yaml does not exist"):
+        validate(plain | {"tuned": {"file": "nowhere.yaml"}})
     (tmp_path / "x.yaml").write_text("just text")
     with pytest.raises(InputError, match="not a file of chosen methods"):
-        validate(plain | {"tuned": str(tmp_path / "x.yaml")})
+        validate(plain | {"tuned": {"file": str(tmp_path / "x.yaml")}})

@@ -41,6 +41,8 @@ def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray
         InputError: if there are too few images, or the forget set cannot be drawn.
     """
     order = generator(seed, "data", 0, "split").permutation(len(dataset.labels))
+    if data.leave_out:
+        order = order[~np.isin(order, _listed(dataset, Path(data.leave_out), order))]
     drawn: dict[str, np.ndarray] = {}
     for names, pool in dataset.pools.items():
         available = order[pool[order]]
@@ -98,21 +100,26 @@ def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.
             drawn = rng.choice(others, size=forget.random or 0, replace=False)
             return train[np.isin(groups[train], [*chosen, *drawn])]
         case ListForget():
-            return _listed(dataset, Path(forget.file), train)
+            return _listed(
+                dataset, Path(forget.file), train, "no training image; remove it, or raise data.train"
+            )
         case MemorisedForget():
             return most_memorised(dataset, forget, train)
 
 
-def _listed(dataset: Dataset, path: Path, train: np.ndarray) -> np.ndarray:
+def _listed(
+    dataset: Dataset, path: Path, allowed: np.ndarray, otherwise: str = "no image of the data set; remove it"
+) -> np.ndarray:
+    """Return the images that a file lists, one a line, by their number or their file."""
     numbers = {name: number for number, name in enumerate(dataset.files)}
     found = []
-    trained = set(train.tolist())
+    known = set(allowed.tolist())
     for line in read_text(path).split("\n"):
         name = line.strip()
         if not name:
             continue
         number = numbers.get(name, int(name) if name.isdigit() else -1)
-        if number not in trained:
-            raise InputError(f"{path}: {name}: no training image; remove the line, or raise data.train")
+        if number not in known:
+            raise InputError(f"{path}: {name}: {otherwise}")
         found.append(number)
     return np.unique(np.array(found, dtype=np.int64))

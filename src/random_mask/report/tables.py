@@ -237,11 +237,12 @@ def config(experiment: Experiment) -> str:
     return tabular("@{}l" + "c" * len(columns) + "@{}", ["", *columns], rows)
 
 
-def tuning(choices: Sequence[Mapping[str, Any]]) -> str:
+def tuning(choices: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
     """Return the values that tuning chose, by method.
 
     Args:
         choices: the content of the `chosen.yaml` that the experiment takes methods from, if it does.
+        methods: those of the experiment.
     """
     rows = [
         [
@@ -251,7 +252,8 @@ def tuning(choices: Sequence[Mapping[str, Any]]) -> str:
             f"{100 * choice['cost']:.0f}",
         ]
         for content in choices
-        for choice in content["choices"].values()
+        for name, choice in content["choices"].items()
+        if name in methods
     ]
     head = ["Method", "Chosen values", "{Score of the trial}", r"{Cost (\%)}"]
     columns = r"@{}l>{\raggedright\arraybackslash}p{0.6\linewidth}S[table-format=1.3]S[table-format=3.0]@{}"

@@ -79,7 +79,7 @@ def main(
         "environment": lambda: tables.environment(found["environment"]),
         "config": lambda: tables.config(experiment),
         "claims": lambda: tables.claims(judged, {path.parent.name: pd.read_csv(path) for path in references}),
-        "tuning": lambda: tables.tuning(choices),
+        "tuning": lambda: tables.tuning(choices, list(experiment.methods)),
     }
     for path in tabulars:
         write_text(path, texts[path.stem]())
