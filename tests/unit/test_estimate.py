@@ -90,6 +90,7 @@ def test_jobs_are_those_of_the_workflow():
         assert counts["retrain"] == len(plan.fleet("oracle")) + fleets["retrain"]
         assert counts["finetune"] == sum(n for role, n in fleets.items() if "/original-" in role)
         assert counts["evaluate"] == len(plan.evaluations())
+        assert counts["measure"] == len(plan.measures)
         assert counts["compare"] == len(plan.comparisons)
         assert counts["scores_by_n"] == len(plan.by_n)
 
@@ -197,7 +198,7 @@ def test_the_command_prints_the_costs(capsys, monkeypatch):
     assert cli.main(["estimate", "--configfile", path, "--cores", "3"]) == 0
     printed = capsys.readouterr().out
     for text in (
-        "smoke: 34 jobs, which train 25 models",
+        "smoke: 41 jobs, which train 25 models",
         "core hours",
         "  training",
         "wall time",
