@@ -323,9 +323,9 @@ def _summary(options: argparse.Namespace) -> int:
     table = _read_table(options.folder / "scores.csv", agreement.parse_scores)
     rows = summary.scores(table)
     _print_columns([tuple(rows.columns), *rows.itertuples(index=False)])
-    for name in ("paper.pdf", "report.html"):
-        if (options.folder / name).exists():
-            print(options.folder / name)
+    paper = options.folder / "paper.pdf"
+    if paper.exists():
+        print(paper)
     return 0
 
 
