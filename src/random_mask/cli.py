@@ -337,15 +337,14 @@ def _summary(options: argparse.Namespace) -> int:
     table = _read_table(options.folder / "scores.csv", agreement.parse_scores)
     rows = summary.scores(table)
     _print_columns([tuple(rows.columns), *rows.itertuples(index=False)])
-    if (options.folder / "claims.csv").exists():
+    judged = options.folder / "claims.csv"
+    if judged.exists():
         print()
-        _print_columns(
-            list(summary.claims(pd.read_csv(options.folder / "claims.csv")).itertuples(index=False))
-        )
+        _print_columns(list(summary.claims(pd.read_csv(judged)).itertuples(index=False)))
         print()
-    for name in ("paper.pdf", "report.html"):
-        if (options.folder / name).exists():
-            print(options.folder / name)
+    paper = options.folder / "paper.pdf"
+    if paper.exists():
+        print(paper)
     return 0
 
 

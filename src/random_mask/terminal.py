@@ -98,7 +98,7 @@ class Terminal(logging.Filter):
         if models:
             parts.append(f"{sum(job.models for job in finished)} of {models} models trained")
         work, all_work = (sum(job.seconds for job in jobs) for jobs in (finished, self._jobs.values()))
-        if done < total and all_work and work >= TOO_EARLY * all_work:
+        if TOO_EARLY * all_work <= work < all_work:
             left = (self._clock() - self._started) * (all_work - work) / work
             parts.append(f"about {duration(left)} left")
         return ", ".join(parts)

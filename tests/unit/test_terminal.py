@@ -70,10 +70,11 @@ def test_models_and_time_left_follow_from_the_work_done(run):
     clock.now += 60
     say(logger, "job_finished", job_id=1)
     # 30 of 100 took 60 s, so the other 70 take 140 s.
-    assert terminal.progress(1, 3) == "1 of 3 steps (33%) done, 4 of 12 models trained, about 2 min left"
+    assert terminal.progress(1, 4) == "1 of 4 steps (25%) done, 4 of 12 models trained, about 2 min left"
     say(logger, "job_finished", job_id=2)
     say(logger, "job_finished", job_id=3)
-    assert terminal.progress(3, 3) == "3 of 3 steps (100%) done, 12 of 12 models trained"
+    # What remains is the target, which is no job.
+    assert terminal.progress(3, 4) == "3 of 4 steps (75%) done, 12 of 12 models trained"
 
 
 def test_of_little_work_nothing_is_concluded(run):

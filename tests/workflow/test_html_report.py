@@ -21,8 +21,8 @@ const wait = milliseconds => new Promise(done => setTimeout(done, milliseconds))
 const text = element => element ? element.textContent : "";
 window.addEventListener("load", async () => {
   await wait(500);
-  const seen = {workflow: text(document.querySelector(".prose")), rules: text(document.querySelector("svg"))};
-  seen.files = {};
+  const drawings = () => document.querySelectorAll("canvas").length;
+  const seen = {workflow: text(document.querySelector(".prose")), rules: drawings(), files: {}};
   for (const category of ["Figures", "Tables", "Paper", "Data"]) {
     app.setView({navbarMode: "menu"});
     await wait(100);
@@ -31,17 +31,20 @@ window.addEventListener("load", async () => {
     await wait(100);
     for (const row of document.querySelectorAll("tbody tr")) {
       const [view, about] = row.querySelectorAll("a");
-      const file = {category};
-      seen.files[row.textContent] = file;
+      const file = {};
+      seen.files[`${category}/${row.textContent}`] = file;
       if (view.download) { file.download = view.download; continue; }
       view.click();
       await wait(300);
-      const shown = document.querySelector("img, iframe");
+      const shown = document.querySelector(".h-screen.grow").querySelector("img, iframe");
       file.kind = shown.tagName;
       file.width = shown.naturalWidth;
-      file.page = text(shown.contentDocument && shown.contentDocument.body);
+      file.source = shown.src;
     }
   }
+  app.setView({content: "stats"});
+  await wait(500);
+  seen.statistics = drawings();
   seen.captions = Object.fromEntries(Object.entries(results).map(([path, {caption}]) => [path, caption]));
   document.body.innerHTML = "";
   document.body.append("SEEN" + JSON.stringify(seen) + "NEES");
@@ -78,27 +81,31 @@ def seen(finished, tmp_path_factory) -> dict:
 
 
 def test_every_figure_is_a_picture(seen):
-    pictures = {name: file for name, file in seen["files"].items() if file["category"] == "Figures"}
-    assert pictures.keys() == {name.replace("_", " ") for name in FIGURES}
+    pictures = {name: file for name, file in seen["files"].items() if name.startswith("Figures/")}
+    assert pictures.keys() == {f"Figures/{name.replace('_', ' ')}" for name in FIGURES}
     assert all(file["kind"] == "IMG" and file["width"] > 500 for file in pictures.values())
+    assert len({file["source"] for file in pictures.values()}) == len(FIGURES)
 
 
 def test_every_table_and_the_paper_open_and_the_data_are_there_to_keep(seen):
     files = seen["files"]
-    assert {name for name, file in files.items() if file["category"] == "Tables"} == set(PAGES)
-    assert {files[name]["kind"] for name in [*PAGES, "paper.pdf"]} == {"IFRAME"}
-    assert files["scores.csv"]["download"] == "scores.csv"
-    assert files["comparisons.csv"]["download"] == "comparisons.csv"
+    pages = {name: file for name, file in files.items() if name.startswith("Tables/")}
+    assert pages.keys() == {f"Tables/{name}" for name in PAGES}
+    assert all(file["source"].startswith("data:text/html") for file in pages.values())
+    assert files["Paper/paper.pdf"]["source"].startswith("data:application/pdf")
+    for name in ("scores.csv", "comparisons.csv"):
+        assert files[f"Data/{name}"]["download"] == name
 
 
-def test_everything_has_a_caption_and_the_workflow_a_description(seen):
+def test_everything_has_a_caption_and_the_workflow_a_description_and_drawings(seen):
     assert all(len(caption) > 40 for caption in seen["captions"].values())
     assert "Experiment smoke, 4 models a fleet" in seen["workflow"]
+    assert (seen["rules"], seen["statistics"]) == (1, 2)
 
 
 def test_figures_for_the_browser_are_the_same_bytes_again(copy_of_finished, finished):
     names = [f"figures/{name}.png" for name in FIGURES] + [f"tables/{name}.html" for name in PAGES]
-    for name in names:
+    for name in [*names, "provenance.json"]:
         copy_of_finished.result(name).unlink()
     assert copy_of_finished.snakemake().returncode == 0
     for name in names:
