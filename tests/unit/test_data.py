@@ -465,7 +465,7 @@ def earlier(tmp_path, monkeypatch):
     table.write_text(split_as_csv(places, LABELS[used], [NAMES[image] for image in used]))
     rng = np.random.default_rng(0)
     gap = rng.permutation(50).astype(float)
-    oracle = rng.normal(size=(8, 50))
+    oracle = 50 * rng.normal(size=(8, 50))
     evaluation = Path("results/first/evaluation/original/original-0.npz")
     arrays = {"image": places["forget"], "oracle_confidences": oracle}
     arrays["confidences"] = np.tile(oracle.mean(axis=0) + gap, (8, 1))
