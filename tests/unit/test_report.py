@@ -7,6 +7,7 @@ import pytest
 
 from random_mask.config import load
 from random_mask.report import figures, numbers, tables
+from random_mask.report.measures import MEASURES
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +66,11 @@ def collected(experiment, scores):
         {"processor": "A_B & Co", "cores": "2"},
         "C_D",
         simulation,
-        pd.DataFrame(columns=["method", "original", "measure", "value", "low", "high"]),
+        pd.DataFrame(
+            {"method": method, "original": 0, "measure": name, "value": 0.5, "low": 0.4, "high": 0.6}
+            for method in scores["method"].unique()
+            for name in MEASURES
+        ),
         [{"experiment": "search", "trials": 5, "models": 8, "budget": 0.25}],
         pd.DataFrame(
             [
@@ -126,7 +131,7 @@ def test_numbers_of_the_configuration_the_machine_and_the_cost(collected):
         "config/methods/random_mask/perturb/ratio_percent": "30",
         "config/methods/random_mask/finetune/optimizer": "Adam",
         "data/retain": "760",
-        "budget/share": "25",
+        "budget/share": "20",
         "metric/buckets": "6",
         "metric/lowest_points": r"\ensuremath{2^{-5}}",
         "model/dead_share": "60",
