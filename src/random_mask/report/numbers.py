@@ -226,7 +226,8 @@ def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
         found = pooled(_intervals(rows, "value", "low", "high"))
         for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
             numbers[f"measures/{method}/{measure}{suffix}"] = f"{value:z.3f}"
-    agreement = correlations(measures, scores).get("score", pd.Series(dtype=float)).dropna()
+    ranks = correlations(measures, scores)
+    agreement = {} if ranks.empty else ranks["score"].drop("score").dropna()
     return numbers | {f"agreement/{name}": f"{value:z.2f}" for name, value in agreement.items()}
 
 
