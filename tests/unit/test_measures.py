@@ -17,7 +17,7 @@ from random_mask.metrics.intervals import (
     interval_of_mean,
     resampled_intervals,
 )
-from random_mask.report import figures, tables
+from random_mask.report import figures, numbers, tables
 from random_mask.report.measures import MEASURES, correlations
 from random_mask.stages.measures import measures_of
 
@@ -318,6 +318,17 @@ def test_correlations_are_of_methods_and_turned_so_that_more_is_better():
     assert found["tow"] == pytest.approx(-1)
     assert math.isnan(found["rmia_gap"])
     assert math.isnan(found["ulira_accuracy"])
+
+
+def test_numbers_of_the_paper_leave_out_what_is_unknown():
+    measures, scores = table({"score": [0.0, 0.1, 0.3, 0.2, 0.4, 0.9], "tow": [1.0, 0.1, 0.2, 0.3, 0.4, 0.1]})
+    found = numbers._measures(measures, scores)
+    assert {key: found[key] for key in ("measures/a/tow", "measures/a/tow_low", "agreement/tow")} == {
+        "measures/a/tow": "0.100",
+        "measures/a/tow_low": "0.000",
+        "agreement/tow": "0.80",
+    }
+    assert {key.split("/")[-1].partition("_")[0] for key in found} == {"tow"}
 
 
 def test_the_figure_says_what_it_needs():

@@ -225,9 +225,10 @@ def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
     for (method, measure), rows in measures.dropna().groupby(["method", "measure"], sort=False):
         found = pooled(_intervals(rows, "value", "low", "high"))
         for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
-            numbers[f"measures/{method}/{measure}{suffix}"] = f"{value:.3f}"
-    agreement = correlations(measures, scores).get("score", pd.Series(dtype=float)).dropna()
-    return numbers | {f"agreement/{name}": f"{value:.2f}" for name, value in agreement.items()}
+            numbers[f"measures/{method}/{measure}{suffix}"] = f"{value:z.3f}"
+    ranks = correlations(measures, scores)
+    agreement = {} if ranks.empty else ranks["score"].drop("score").dropna()
+    return numbers | {f"agreement/{name}": f"{value:z.2f}" for name, value in agreement.items()}
 
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:

@@ -127,8 +127,8 @@ def _bracketed(row: pd.Series) -> str:
     """Return a value with its interval in small brackets."""
     if pd.isna(row["value"]):
         return "--"
-    low, high = ("--" if pd.isna(row[end]) else f"{row[end]:.2f}" for end in ("low", "high"))
-    return rf"${row['value']:.2f}$ {{\scriptsize $[{low}, {high}]$}}"
+    low, high = ("--" if pd.isna(row[end]) else f"{row[end]:z.2f}" for end in ("low", "high"))
+    return rf"${row['value']:z.2f}$ {{\scriptsize $[{low}, {high}]$}}"
 
 
 def simulation(table: pd.DataFrame) -> str:
