@@ -97,10 +97,10 @@ class Terminal(logging.Filter):
         models = sum(job.models for job in self._jobs.values())
         if models:
             parts.append(f"{sum(job.models for job in finished)} of {models} models trained")
-        work, all_work = (sum(job.seconds for job in jobs) for jobs in (finished, self._jobs.values()))
-        if TOO_EARLY * all_work <= work < all_work:
-            left = (self._clock() - self._started) * (all_work - work) / work
-            parts.append(f"about {duration(left)} left")
+        ahead = sum(job.seconds for number, job in self._jobs.items() if number not in self._finished)
+        work = sum(job.seconds for job in finished)
+        if ahead and work >= TOO_EARLY * (work + ahead):
+            parts.append(f"about {duration((self._clock() - self._started) * ahead / work)} left")
         return ", ".join(parts)
 
 

@@ -74,7 +74,7 @@ def test_a_ceiling_of_nothing_has_no_shares():
 
 def test_differences_with_what_they_allow_to_say():
     rows = summary.comparisons(parse_comparisons(COMPARISONS))
-    assert list(rows["the method"]) == [
+    assert list(rows["verdict"]) == [
         "scores lower than",
         "scores higher than",
         "cannot be told apart from",

@@ -77,6 +77,15 @@ def test_models_and_time_left_follow_from_the_work_done(run):
     assert terminal.progress(3, 4) == "3 of 4 steps (75%) done, 12 of 12 models trained"
 
 
+def test_no_time_is_left_when_all_work_is_done_in_whatever_order_it_is_added_up(run):
+    logger, terminal, _, clock = run
+    terminal.follow({number: Share(0.1 * number) for number in range(100, 0, -1)})
+    clock.now += 1
+    for number in range(1, 101):
+        say(logger, "job_finished", job_id=number)
+    assert terminal.progress(100, 100) == "100 of 100 steps (100%) done"
+
+
 def test_of_little_work_nothing_is_concluded(run):
     logger, terminal, _, clock = run
     terminal.follow({1: Share(1.0), 2: Share(99.0)})

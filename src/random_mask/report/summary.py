@@ -29,10 +29,7 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
     shown["of the ceiling"] = [f"{score / ceiling:.0%}" if ceiling > 0 else "-" for score in table["score"]]
     for part in ("retain", "forget", "test"):
         shown[f"{part} acc."] = table[f"{part}_accuracy"].map("{:.1%}".format)
-    shown = shown.reset_index()
-    if shown["original"].nunique() == 1:
-        return shown.drop(columns="original")
-    return shown.astype({"original": str})
+    return _without_one_original(shown.reset_index().astype({"original": str}))
 
 
 def comparisons(table: pd.DataFrame) -> pd.DataFrame:
@@ -42,9 +39,9 @@ def comparisons(table: pd.DataFrame) -> pd.DataFrame:
         table: `comparisons.csv`, of `agreement.parse_comparisons`.
 
     Returns:
-        [rows of the table] of text.
+        [rows of the table] of text, with the original model as in `scores`.
     """
-    return pd.DataFrame(
+    shown = pd.DataFrame(
         {
             "method": table["a"],
             "against": table["b"],
@@ -52,9 +49,10 @@ def comparisons(table: pd.DataFrame) -> pd.DataFrame:
             "quantity": table["quantity"].str.replace("_", " "),
             "difference": table["difference"].map("{:+.3f}".format),
             "95 % interval": _interval(table["low"], table["high"], "+.3f"),
-            "the method": [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)],
+            "verdict": [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)],
         }
     )
+    return _without_one_original(shown)
 
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
@@ -81,14 +79,18 @@ def page(title: str, rows: pd.DataFrame) -> str:
     """Return a page of HTML that shows a table of text."""
     style = (
         "body{font:15px/1.5 sans-serif;margin:2em;color:#222}table{border-collapse:collapse}"
-        "th,td{padding:.3em 1em;text-align:left;border-bottom:1px solid #ddd}th{border-color:#222}"
-        "td{font-variant-numeric:tabular-nums}"
+        "th,td{padding:.3em .8em;text-align:left;white-space:nowrap;border-bottom:1px solid #ddd}"
+        "th{border-color:#222}td{font-variant-numeric:tabular-nums}"
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{style}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
         f"{rows.to_html(index=False, border=0)}\n</body></html>\n"
     )
+
+
+def _without_one_original(shown: pd.DataFrame) -> pd.DataFrame:
+    return shown if shown["original"].nunique() > 1 else shown.drop(columns="original")
 
 
 def _interval(low: pd.Series, high: pd.Series, form: str = ".3f") -> list[str]:
