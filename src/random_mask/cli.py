@@ -333,14 +333,21 @@ def _summary(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from random_mask.report import agreement, summary
+    from random_mask.report.claims import NOT_TESTABLE
 
     table = _read_table(options.folder / "scores.csv", agreement.parse_scores)
     rows = summary.scores(table)
     _print_columns([tuple(rows.columns), *rows.itertuples(index=False)])
     judged = options.folder / "claims.csv"
     if judged.exists():
+        claims = summary.claims(pd.read_csv(judged))
+        open_ones = claims["verdict"] == NOT_TESTABLE
         print()
-        _print_columns(list(summary.claims(pd.read_csv(judged)).itertuples(index=False)))
+        for row in claims[~open_ones].itertuples(index=False):
+            print(f"{row[0]}: {row[1]}, {row[2]}")
+        # What a run cannot test, it cannot for few reasons.
+        for reason, untested in claims[open_ones].groupby("estimate and interval", sort=False):
+            print(f"{len(untested)} of {len(claims)} claims not testable: {reason}")
         print()
     paper = options.folder / "paper.pdf"
     if paper.exists():
