@@ -16,7 +16,18 @@ __all__ = ["Plan", "paper_sources", "shards"]
 
 FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n", "agreement")
 PAGES = ("scores", "comparisons", "claims")
-TABLES = ("scores", "masks", "cost", "environment", "config", "simulation", "tuning", "measures", "claims")
+TABLES = (
+    "scores",
+    "masks",
+    "cost",
+    "environment",
+    "config",
+    "simulation",
+    "tuning",
+    "measures",
+    "claims",
+    "reference",
+)
 
 REFERENCE = Path("reference")
 """The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
@@ -192,6 +203,11 @@ class Plan:
     def reference_claims(self) -> list[str]:
         """What the authors' results say of the claims."""
         return [str(path) for path in sorted(REFERENCE.glob("*/claims.csv"))]
+
+    def reference_scores(self, folder: str) -> list[str]:
+        """Return the authors' scores of the experiment of a run, if they have any."""
+        path = REFERENCE / Path(folder).name / "scores.csv"
+        return [str(path)] if path.exists() else []
 
     def reported(self, folder: str) -> Experiment:
         """Return the experiment that the paper of a folder reports: this one, or the authors'."""

@@ -93,6 +93,7 @@ rule tables:
         claims="{folder}/claims.csv",
         tuned=lambda wildcards: plan.tuned(wildcards.folder),
         references=plan.reference_claims,
+        reference=lambda wildcards: plan.reference_scores(wildcards.folder),
         code=stage_code("tables"),
     output:
         numbers="{folder}/numbers.tex",
@@ -126,6 +127,7 @@ rule tables:
         "--comparisons {input.comparisons:q} --measures {input.measures:q} --masks {input.masks:q} "
         "--costs {input.costs:q} --run-file {input.run_file:q} --simulation {input.simulation:q} "
         "--claims {input.claims:q} --tuned {input.tuned:q} --references {input.references:q} "
+        "--reference {input.reference:q} "
         "--output {output.numbers:q} --tabulars {output.tables:q} --pages {output.pages:q} 2> {log:q}"
 
 

@@ -47,6 +47,7 @@ ORIGINS = {
     "measures": "measures.csv (rule scores)",
     "metric": "the configuration: what the metric allows with so many models",
     "model": "run.json (rule collect)",
+    "reference": "reference/*/scores.csv",
     "scores": "scores.csv (rule scores)",
     "simulation": "simulation.csv (rule simulate)",
     "tuning": "the file that the configuration names as `tuned` (rule choose)",
@@ -76,6 +77,7 @@ def collect(
     measures: pd.DataFrame,
     choices: Sequence[Mapping[str, Any]],
     claims: pd.DataFrame,
+    reference_models: int | None = None,
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
 
@@ -92,6 +94,7 @@ def collect(
         measures: `measures.csv`.
         choices: the `chosen.yaml` that methods are taken from, if there is one.
         claims: `claims.csv`.
+        reference_models: models a fleet of the authors' own run of this experiment, if there is one.
     """
     # How the work is cut into jobs changes nothing that is printed, and trials have a file of their own.
     configured = experiment.model_dump(mode="json", exclude={"shards", "search", "tuned"})
@@ -105,6 +108,8 @@ def collect(
     for method, counts in masks.items():
         numbers |= _masks(method, counts)
     numbers |= _sweep(experiment, scores)
+    if reference_models:
+        numbers["reference/models"] = str(reference_models)
     numbers |= {f"claims/{row['id']}": _prose(sentence(row)) for row in claims.to_dict("records")}
     for content in choices:
         numbers |= {f"tuning/{key}": plain(content[key]) for key in ("experiment", "trials", "models")}

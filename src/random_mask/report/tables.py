@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from random_mask.config import Experiment
+from random_mask.report.agreement import compare_scores
 from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
 from random_mask.report.measures import MEASURES
 from random_mask.report.names import label
@@ -21,6 +22,7 @@ __all__ = [
     "environment",
     "masks",
     "measures",
+    "reference",
     "scores",
     "simulation",
     "tuning",
@@ -286,3 +288,24 @@ def claims(table: pd.DataFrame, references: Mapping[str, pd.DataFrame]) -> str:
     head = ["Claim", r"\multicolumn{2}{c}{Estimate and interval}", "Here", *map(escape, known)]
     columns = r"@{}>{\raggedright\arraybackslash}p{0.5\linewidth}r@{\;}l" + "c" * (1 + len(known)) + "@{}"
     return tabular(columns, head, rows)
+
+
+def reference(table: pd.DataFrame, theirs: Sequence[pd.DataFrame]) -> str:
+    """Return the scores of a run beside those of the authors' run of the same experiment.
+
+    Args:
+        table: `scores.csv`, of `agreement.parse_scores`.
+        theirs: that of the authors' run, if there is one.
+    """
+    several = table.index.get_level_values("original").nunique() > 1
+    rows = []
+    for one in theirs:
+        for (method, original), row in compare_scores(table, one).iterrows():
+            name = escape(label(method) + (f", model {original}" if several else ""))
+            scores = [
+                f"{row[side]:.3f} & [{row[f'{side}_low']:.3f}, {row[f'{side}_high']:.3f}]" for side in "ab"
+            ]
+            rows.append([name, *scores, "yes" if row["agrees"] else "no"])
+    head = ["Method", r"\multicolumn{2}{c}{Here}", r"\multicolumn{2}{c}{Authors}", "Agree"]
+    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + "c@{}"
+    return tabular(columns, head, rows or [["--", "{--}", "", "{--}", "", "--"]])

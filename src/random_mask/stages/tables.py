@@ -35,6 +35,7 @@ def main(
     claims: Input,
     tuned: list[Source],
     references: list[Source],
+    reference: list[Source],
     output: Output,
     tabulars: list[Output],
     pages: list[Output],
@@ -62,6 +63,7 @@ def main(
         measured,
         choices,
         judged,
+        int(pd.read_csv(reference[0])["n_models"].max()) if reference else None,
     )
     write_text(output, numbers.as_tex(collected))
     texts = {
@@ -79,6 +81,9 @@ def main(
         "environment": lambda: tables.environment(found["environment"]),
         "config": lambda: tables.config(experiment),
         "claims": lambda: tables.claims(judged, {path.parent.name: pd.read_csv(path) for path in references}),
+        "reference": lambda: tables.reference(
+            parse_scores(read_text(scores)), [parse_scores(read_text(path)) for path in reference]
+        ),
         "tuning": lambda: tables.tuning(choices, list(experiment.methods)),
     }
     for path in tabulars:
