@@ -205,9 +205,14 @@ class Experiment(Section):
                 )
 
     def all_methods(self) -> dict[str, Method]:
-        """Return the methods by name, those of the ratio sweep and the trials of the search included."""
+        """Return the methods by name that are run.
+
+        These include the ratio sweep and the trials of a search; what is searched is run in trials alone.
+        """
         swept = {name: method for name, method in self._swept() if method is not None}
-        return {**self.methods, **swept, **self.trials()}
+        searched = set(self.search.spaces if self.search else ()) - set(STUDIED)
+        own = {name: method for name, method in self.methods.items() if name not in searched}
+        return {**own, **swept, **self.trials()}
 
     def trials(self) -> dict[str, Method]:
         """Return the trials of the search, by name: `<method>.trial_<number>`."""
@@ -239,7 +244,7 @@ class Experiment(Section):
 
     def shown(self) -> list[str]:
         """Return what tables and figures show: the methods, and the repair without a mask as a control."""
-        names = list(self.methods)
+        names = [name for name in self.methods if name in self.all_methods()]
         unmasked = self.ratio_series().get(0.0)
         if unmasked and unmasked not in names:
             names.insert(names.index("random_mask"), unmasked)

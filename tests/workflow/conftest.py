@@ -1,3 +1,4 @@
+import fcntl
 import os
 import shutil
 import subprocess
@@ -54,19 +55,38 @@ def checkout(folder: Path) -> Checkout:
     return Checkout(folder)
 
 
+def pytest_collection_modifyitems(items):
+    """What takes minutes goes first, so that all cores are busy to the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Checkout:
-    """A checkout in which the smoke experiment has been run to the PDF. Leave it as it is."""
-    made = checkout(tmp_path_factory.mktemp("finished"))
-    made.first_run = made.snakemake()
-    assert made.first_run.returncode == 0, made.first_run.stdout
+def finished(tmp_path_factory, worker_id) -> Checkout:
+    """A checkout in which the smoke experiment has been run to the PDF. Leave it as it is.
+
+    It is run once, by the first of pytest's processes that asks for it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "finished"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        printed = folder / "printed.txt"
+        if not folder.exists():
+            folder.mkdir()
+            process = checkout(folder).snakemake()
+            printed.write_text(f"{process.returncode}\n{process.stdout}")
+    returncode, _, output = printed.read_text().partition("\n")
+    assert returncode == "0", output
+    made = Checkout(folder)
+    made.printed = output
     return made
 
 
 @pytest.fixture
 def copy_of_finished(finished, tmp_path) -> Checkout:
     """A copy of the finished checkout, to be edited."""
-    shutil.copytree(finished.root, tmp_path / "copy")
+    # Another test may hold Snakemake's lock for a moment.
+    shutil.copytree(finished.root, tmp_path / "copy", ignore=shutil.ignore_patterns("locks"))
     return Checkout(tmp_path / "copy")
 
 

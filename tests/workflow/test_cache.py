@@ -10,7 +10,7 @@ import yaml
 
 from random_mask.config import Experiment, load
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cache")]
 
 DATA = {"prepare_data"}
 TRAIN = {"train_original", "retrain"}

@@ -11,7 +11,7 @@ import pytest
 
 from random_mask.plan import FIGURES, PAGES
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("html_report")]
 
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -113,7 +113,7 @@ def test_figures_for_the_browser_are_the_same_bytes_again(copy_of_finished, fini
 
 
 def test_a_run_prints_little_and_its_scores_at_the_end(finished):
-    printed = finished.first_run.stdout
+    printed = finished.printed
     (steps,) = re.findall(r"(\d+) of \d+ steps \(100%\) done, (?:\d+) of \d+ models trained$", printed, re.M)
     lines = printed.splitlines()
     # A line for a job, some for progress; fewer than 40 others.

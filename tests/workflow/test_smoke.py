@@ -16,7 +16,7 @@ from random_mask.config import load
 from random_mask.metrics.competition import forgetting_quality
 from random_mask.weights import read_masks, read_weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
 
 COLUMNS = (
     "method,original,n_models,forgetting_quality,forgetting_quality_low,forgetting_quality_high,"
@@ -35,7 +35,7 @@ def test_the_paper_is_a_pdf_with_text_and_figures(finished):
 
 
 def test_the_default_profile_is_loaded(finished):
-    assert "Using workflow specific profile profiles/default" in finished.first_run.stdout
+    assert "Using workflow specific profile profiles/default" in finished.printed
 
 
 def test_scores(finished):
@@ -114,7 +114,7 @@ def test_masks_are_kept_with_a_table_that_counts_them(finished):
 def test_every_job_has_a_log_and_a_benchmark(finished):
     jobs = list(finished.result("benchmarks").rglob("*.tsv"))
     logs = list(finished.result("logs").rglob("*.log"))
-    (steps,) = re.findall(r"(\d+) of \d+ steps \(100%\) done", finished.first_run.stdout)
+    (steps,) = re.findall(r"(\d+) of \d+ steps \(100%\) done", finished.printed)
     assert len(jobs) == len(logs) == int(steps) - 1  # the last step, `all`, runs nothing
     text = finished.result("logs/oracle/models-0000-0003.log").read_text()
     assert "model 3 (4 of 4 in this job), epoch 2/2" in text
