@@ -16,7 +16,7 @@ DATA = {"prepare_data"}
 TRAIN = {"train_original", "retrain"}
 UNLEARN = {"perturb", "finetune"}
 JUDGE = {"evaluate", "measure", "compare", "scores_by_n"}
-REPORT = {"scores", "figures", "tables", "paper", "provenance"}
+REPORT = {"collect", "scores", "claims", "figures", "tables", "paper", "provenance"}
 EVERYTHING = DATA | TRAIN | UNLEARN | JUDGE | REPORT | {"simulate"}
 AFTER_TRAINING = TRAIN | UNLEARN | JUDGE | REPORT
 UNLEARNING = UNLEARN | JUDGE | REPORT
@@ -32,6 +32,7 @@ TABLE = {
     "data.title": ("Digits", {"tables", "paper", "provenance"}),
     "data.path": ONE_VALUE,
     "data.groups": ONE_VALUE,
+    "data.leave_out": ("config/lists/digits-judged.txt", EVERYTHING - {"simulate"}),
     "data.image_size": (64, EVERYTHING - {"simulate"}),
     "data.normalise": (False, EVERYTHING - {"simulate"}),
     "data.train": (130, EVERYTHING - {"simulate"}),
@@ -43,8 +44,14 @@ TABLE = {
     "originals": (2, {"train_original"} | UNLEARN | {"evaluate", "measure", "compare"} | REPORT),
     "models": (8, {"retrain"} | UNLEARN | JUDGE | REPORT),
     "replicates": (101, JUDGE | REPORT),
-    # What remains to be compared has not changed.
-    "ratio_sweep.ratios": ([0.1], UNLEARN | {"evaluate", "measure"} | REPORT),
+    # By the number of models, only the repair without a mask is drawn.
+    "ratio_sweep.ratios": ([0.1], UNLEARN | {"evaluate", "measure", "compare"} | REPORT),
+    "search": (
+        {"trials": 1, "budget": 1.0, "spaces": {"finetune": {"finetune.learning_rate": [0.1]}}},
+        {"finetune", "evaluate", "choose"} | REPORT,
+    ),
+    # The file of an earlier search, which this checkout has not.
+    "tuned": ONE_VALUE,
     "shards.retrain": (2, {"retrain"} | JUDGE | REPORT),
     "shards.unlearn": (2, UNLEARN | JUDGE | REPORT),
 }

@@ -12,7 +12,7 @@ from random_mask.report.agreement import compare_scores
 from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
 from random_mask.report.measures import MEASURES
 from random_mask.report.names import label
-from random_mask.report.numbers import escape, plain
+from random_mask.report.numbers import escape, over_originals, plain
 from random_mask.settings import Recipe
 
 __all__ = [
@@ -40,35 +40,36 @@ def tabular(
 
 
 def scores(table: pd.DataFrame, methods: Sequence[str]) -> str:
-    """Return the main table: a row for each method and original model, with its share of the ceiling.
+    """Return the main table: a row for each method, pooled over the original models.
 
     Args:
         table: `scores.csv`.
         methods: unlearning methods, in the order of the rows.
     """
-    several = table["original"].nunique() > 1
-    ceiling = table.loc[table["method"] == "retrain", "score"].mean()
+    pooled = over_originals(table)
+    ceiling, retraining = pooled.loc["retrain", ["score", "seconds_per_model"]]
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
+        row = pooled.loc[method]
         if method == "retrain":
             rows.append([])
-        for row in table[table["method"] == method].itertuples():
-            accuracies = (row.retain_accuracy, row.forget_accuracy, row.test_accuracy)
-            rows.append(
-                [
-                    escape(label(method) + (f", model {row.original}" if several else "")),
-                    *(f"{row.score:.3f}", f"[{row.score_low:.3f}, {row.score_high:.3f}]"),
-                    f"{row.forgetting_quality:.3f}",
-                    f"[{row.forgetting_quality_low:.3f}, {row.forgetting_quality_high:.3f}]",
-                    *(f"{100 * accuracy:.1f}" for accuracy in accuracies),
-                    f"{100 * row.score / ceiling:.0f}" if ceiling else "{--}",
-                ]
-            )
+        rows.append(
+            [
+                escape(label(method)),
+                *(f"{row.score:.3f}", f"[{row.score_low:.3f}, {row.score_high:.3f}]"),
+                f"{row.forgetting_quality:.3f}",
+                f"[{row.forgetting_quality_low:.3f}, {row.forgetting_quality_high:.3f}]",
+                *(f"{100 * row[f'{part}_accuracy']:.1f}" for part in ("retain", "forget", "test")),
+                f"{100 * row.score / ceiling:.0f}" if ceiling else "{--}",
+                f"{100 * row.seconds_per_model / retraining:.0f}",
+            ]
+        )
     above = r" & \multicolumn{2}{c}{Score} & \multicolumn{2}{c}{Forgetting quality} & "
-    above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Share} \\"
+    above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Share} & {Cost} \\"
     rules = r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}\cmidrule(lr){6-8}"
-    head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}"]
-    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + 3 * "S[table-format=3.1]" + "S[table-format=3.0]@{}"
+    head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}", r"{(\%)}"]
+    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + 3 * "S[table-format=3.1]"
+    columns += 2 * "S[table-format=3.0]" + "@{}"
     return tabular(columns, head, rows, above=above + "\n" + rules)
 
 
