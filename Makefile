@@ -85,7 +85,7 @@ drawing: setup
 	@$(IN_VENV) sh -c 'snakemake --rulegraph mermaid-js | python workflow/scripts/drawing.py README.md'
 
 claims: setup
-	@$(IN_VENV) python workflow/scripts/claims_table.py ARTIFACT.md
+	@$(IN_VENV) python workflow/scripts/claims_table.py
 
 format: setup
 	@$(IN_VENV) sh -c 'ruff format . && ruff check --fix . && snakefmt Snakefile workflow'

@@ -238,8 +238,11 @@ class Plan:
         return [f"{{folder}}/tables/{name}.tex" for name in TABLES]
 
     def settings(self, **values: Any) -> str:
-        """Return what a stage depends on as one JSON string, which Snakemake compares as a whole."""
-        return json.dumps({name: _plain(value) for name, value in values.items()}, sort_keys=True)
+        """Return what a stage depends on as one JSON string, which Snakemake compares as a whole.
+
+        The order of methods, and of what a search varies, is that of the configuration, and means something.
+        """
+        return json.dumps({name: _plain(value) for name, value in values.items()})
 
 
 def _source(folder: str) -> Path:

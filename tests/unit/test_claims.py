@@ -149,13 +149,12 @@ def test_the_claims_of_the_paper_name_what_exists():
         assert experiment.models >= one.models
 
 
-def test_what_reviewers_read_is_what_is_judged():
+def test_what_readers_are_told_is_what_was_judged():
     script = Path(__file__).parents[2] / "workflow" / "scripts" / "claims_table.py"
-    renewed = runpy.run_path(str(script))["renewed"]
-    text = Path("ARTIFACT.md").read_text()
+    for path, text in runpy.run_path(str(script))["documents"]().items():
+        assert path.read_text() == text, f"{path.name}: run `make claims`"
     claims = read_claims(Path(CLAIMS))
-    assert all(f"`{one.id}`" in text for one in claims)
-    assert renewed(text, claims) == text, "run `make claims`"
+    assert all(f"`{one.id}`" in Path("ARTIFACT.md").read_text() for one in claims)
 
 
 @pytest.mark.parametrize(

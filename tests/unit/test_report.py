@@ -8,6 +8,7 @@ import pytest
 from random_mask.config import load
 from random_mask.report import figures, numbers, tables
 from random_mask.report.measures import MEASURES
+from random_mask.report.names import OPEN, label
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,6 +175,22 @@ def test_no_number_of_a_result_is_typed_by_hand(section):
     text = re.sub(rf"\\({commands})\{{[^}}]*\}}", "", text)
     text = re.sub(r"\\setlength{\\tabcolsep}{\dpt}", "", text)
     assert not re.search(r"\d", text), re.findall(r".{20}\d.{20}", text)
+
+
+def test_methods_with_a_dagger_are_those_of_the_document_and_the_document_has_all():
+    lines = (ROOT / "docs" / "methods.md").read_text().splitlines()
+    marked = {re.search(r"`(\w+)` †", line)[1] for line in lines if line.startswith("|") and "` †" in line}
+    assert marked == OPEN
+    named = set(re.findall(r"`(\w+)`", "\n".join(lines)))
+    described = {
+        name for name in load(ROOT / "config" / "methods.yaml").methods if not name.endswith("_tuned")
+    }
+    assert described - named == {
+        "random_mask_linear",
+        "random_mask_inner",
+        "random_mask_one_order",
+    }  # by their ends
+    assert label("kookmin") == "Kookmin†"
 
 
 def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment):

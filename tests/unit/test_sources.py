@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,16 +14,33 @@ STAGES = sorted(
 )
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_modules_of_a_stage_are_those_it_loads(stage):
-    """Compared with what Python itself loads, in a fresh process."""
-    module = f"random_mask.stages.{stage}"
-    program = (
-        f"import {module}, sys\n"
-        "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'random_mask'))"
+LOADED = """
+import json, os, sys
+import numpy, pandas, pydantic, scipy.stats, seaborn, torch, torchvision, yaml  # once for all
+
+for stage in sys.argv[1:]:
+    if not os.fork():
+        __import__(f"random_mask.stages.{stage}")
+        ours = [m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "random_mask"]
+        print(json.dumps([stage, ours]), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[Path]]:
+    """The modules that Python itself loads for each stage, in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, "-c", LOADED, *STAGES], capture_output=True, text=True, check=True
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert set(modules_of(module)) == {Path(line) for line in result.stdout.splitlines()}
+    return {stage: set(map(Path, files)) for stage, files in map(json.loads, result.stdout.splitlines())}
+
+
+@pytest.mark.xdist_group("sources")
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_modules_of_a_stage_are_those_it_loads(stage, loaded):
+    assert set(modules_of(f"random_mask.stages.{stage}")) == loaded[stage]
 
 
 def names(stage: str) -> set[str]:

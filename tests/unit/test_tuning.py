@@ -1,11 +1,14 @@
 """The search: the same number of trials for every method, and the best of them."""
 
+import json
+
 import pandas as pd
 import pytest
 import yaml
 
-from random_mask.config import validate
+from random_mask.config import Experiment, validate
 from random_mask.errors import InputError
+from random_mask.plan import Plan
 from random_mask.tuning import chosen
 
 CONTENT = yaml.safe_load("""
@@ -53,6 +56,17 @@ def test_every_method_gets_as_many_trials_which_differ_only_in_what_is_searched(
             assert trials[name].finetune[0].optimizer == values["finetune"]["optimizer"]
     assert set(trials) < set(experiment.all_methods())
     assert not set(trials) & set(experiment.shown())
+
+
+def test_stages_see_the_same_trials_as_the_workflow():
+    """The order of what is varied decides which combination a trial is."""
+    experiment = validate(CONTENT)
+    settings = json.loads(Plan(experiment).settings(experiment=experiment))
+    assert Experiment.model_validate(settings["experiment"]).trials() == experiment.trials()
+    unsorted = {"random_mask": {"perturb.ratio": [0.1, 0.5], "finetune.batch": [16, 32, 64]}}
+    experiment = validate(with_search(trials=3, spaces=unsorted))
+    settings = json.loads(Plan(experiment).settings(experiment=experiment))
+    assert Experiment.model_validate(settings["experiment"]).trials() == experiment.trials()
 
 
 def test_trials_follow_from_the_seed():

@@ -41,7 +41,8 @@ def press_ctrl_c(process) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
-WAYS = (kill_workflow, kill_job, press_ctrl_c)
+# After a job was killed all others are finished, which takes longest and comes last.
+WAYS = (kill_workflow, press_ctrl_c, kill_job)
 
 
 def interrupt(checkout, config: Path, way, seconds: float) -> bool:

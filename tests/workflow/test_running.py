@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("running")]
 @pytest.mark.parametrize(("arguments", "gpus"), [([], 1), (["--resources", "gpu=2"], 2)])
 def test_never_more_training_jobs_than_gpus(fresh, arguments, gpus):
     config = fresh.root / "config" / "smoke.yaml"
-    config.write_text(config.read_text().replace("models: 4", "models: 2"))
+    config.write_text(config.read_text().replace("models: 4", "models: 2").replace("epochs: 2", "epochs: 1"))
     fleets = ("oracle", "retrain")
     targets = [f"results/smoke/fleets/{fleet}/models-0000-0001.npz" for fleet in fleets]
     process = fresh.snakemake("--workflow-profile", "profiles/gpu", *targets, *arguments)

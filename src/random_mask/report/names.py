@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import seaborn as sns
 
-__all__ = ["colour", "label"]
+__all__ = ["OPEN", "colour", "label"]
 
 _LABELS = {
     "original": "Original",
@@ -44,6 +44,9 @@ _LABELS = {
     "retrain": "Retrained",
     "oracle": "Retrained",
 }
+OPEN = {"fanchuan", "kookmin", "seif", "sebastian", "toshi_k", "amnesiacs", "sun", "scrub", "fisher"}
+"""Methods whose description leaves something open, or that we simplified; `docs/methods.md` says what."""
+
 _ENTRIES = ("fanchuan", "kookmin", "seif", "sebastian", "toshi_k", "amnesiacs", "sun", "forget_team")
 # Colour-blind safe, and of different lightness, so that they differ in grey as well.
 _PALETTE = sns.color_palette("colorblind", 10)
@@ -63,9 +66,9 @@ _COLOURS = {
 
 
 def label(method: str) -> str:
-    """Return the name of a method in figures and tables."""
-    if method in _LABELS:
-        return _LABELS[method]
+    """Return the name of a method in figures and tables, with a dagger for those in `OPEN`."""
+    if method in _LABELS or method in OPEN:
+        return _LABELS.get(method, method.capitalize()) + ("†" if method in OPEN else "")
     if method.endswith("_tuned"):
         return f"{label(method.removesuffix('_tuned'))} (tuned)"
     return method.replace("_", " ").capitalize()
