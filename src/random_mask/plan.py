@@ -240,9 +240,9 @@ class Plan:
     def settings(self, **values: Any) -> str:
         """Return what a stage depends on as one JSON string, which Snakemake compares as a whole.
 
-        The order of methods, and of what a search varies, is that of the configuration, and means something.
+        Within a value, order is the configuration's: that of methods and of what a search varies counts.
         """
-        return json.dumps({name: _plain(value) for name, value in values.items()})
+        return json.dumps({name: _plain(values[name]) for name in sorted(values)})
 
 
 def _source(folder: str) -> Path:

@@ -38,6 +38,7 @@ def test_rows_of_the_scores(plan):
             "finetune",
             "random_mask",
             "random_mask_described",
+            "random_mask_tuned",
             "random_mask_ratio_0",
             "random_mask_ratio_0.15",
             "random_mask_ratio_0.5",
@@ -70,7 +71,7 @@ def test_the_sources_of_the_paper_are_found():
 
 def changed(plan: Plan, **data) -> Plan:
     content = plan.experiment.model_dump(mode="json")
-    return Plan(validate(content | {"data": content["data"] | data}))
+    return Plan(validate(content | {"data": content["data"] | data, "tuned": None}))
 
 
 def test_archives_are_files_of_the_data_set_that_a_rule_makes(plan):
