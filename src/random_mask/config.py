@@ -272,7 +272,7 @@ class Experiment(Section):
                 pairs.append((name, plain[getattr(method.perturb, "spare", "published")]))
         # The tuned one against all others.
         if TUNED in self.methods:
-            others = [name for name in [*self.shown(), "retrain"] if name not in (TUNED, "random_mask")]
+            others = [name for name in [*self.shown(), "retrain"] if name != TUNED]
             pairs += [(TUNED, other) for other in others]
         return list(dict.fromkeys(pairs))
 
