@@ -195,14 +195,13 @@ class Plan:
 
     @property
     def references(self) -> list[str]:
-        """The folders of the papers that are made from the authors' results; a search has none."""
-        configs = sorted(REFERENCE.glob("*/config.yaml"))
-        return [f"results/{path.parent.name}/reference" for path in configs if load(path).search is None]
+        """The folders of the papers that are made from the authors' results."""
+        return [f"results/{name}/reference" for name in _reported_by_the_authors()]
 
     @property
     def reference_claims(self) -> list[str]:
         """What the authors' results say of the claims."""
-        return [str(path) for path in sorted(REFERENCE.glob("*/claims.csv"))]
+        return [str(REFERENCE / name / "claims.csv") for name in _reported_by_the_authors()]
 
     def reference_scores(self, folder: str) -> list[str]:
         """Return the authors' scores of the experiment of a run, if they have any."""
@@ -243,6 +242,12 @@ class Plan:
         Within a value, order is the configuration's: that of methods and of what a search varies counts.
         """
         return json.dumps({name: _plain(values[name]) for name in sorted(values)})
+
+
+def _reported_by_the_authors() -> list[str]:
+    """Return the experiments whose results the authors keep; a search is no result."""
+    configs = sorted(REFERENCE.glob("*/config.yaml"))
+    return [path.parent.name for path in configs if load(path).search is None]
 
 
 def _source(folder: str) -> Path:

@@ -33,7 +33,7 @@ MEASURES = {
     "ulira_true_positives": Measure("U-LiRA TPR", "TPR", "($0.01$)", 0.01, in_table=False),
     "klom_forget_p95": Measure("KLoM forget", "KLoM forget", "(low)", 0.0),
     "klom_retain_p95": Measure("KLoM retain", "KLoM retain", "(low)", 0.0, in_table=False),
-    "klom_test_p95": Measure("KLoM test", "KLoM test", "(low)", 0.0),
+    "klom_test_p95": Measure("KLoM test", "KLoM test", "(low)", 0.0, in_table=False),
     "mia_gap": Measure("MIA gap", "MIA gap", "($0$)", 0.0),
     "rmia_gap": Measure("RMIA gap", "RMIA gap", "($0$)", 0.0),
     "tow": Measure("ToW", "ToW", "($1$)", 1.0),
