@@ -57,6 +57,7 @@ def seen(finished, tmp_path_factory) -> dict:
     """What a browser shows of the report of the finished run."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
+        # A browser is no dependency of the project: without one, what it would show goes unlooked at.
         pytest.skip("no browser is installed (package chromium)")
     folder = tmp_path_factory.mktemp("report")
     made = finished.snakemake("--report", str(folder / "report.html"))
