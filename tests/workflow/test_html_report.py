@@ -2,9 +2,12 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,38 +21,66 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # What a reader does: choose a category, then each file of it, and see what is there.
 WALK = """<script>
 const wait = milliseconds => new Promise(done => setTimeout(done, milliseconds));
-const text = element => element ? element.textContent : "";
-window.addEventListener("load", async () => {
-  await wait(500);
+// What `look` finds, as soon as there is something; after ten seconds, what there is.
+const until = async look => {
+  for (let times = 0; times < 200 && !look(); times++) await wait(50);
+  return look();
+};
+const walk = async () => {
   const drawings = () => document.querySelectorAll("canvas").length;
-  const seen = {workflow: text(document.querySelector(".prose")), rules: drawings(), files: {}};
+  let before = "";
+  const workflow = await until(() => document.querySelector(".prose"));
+  const seen = {workflow: workflow.textContent, rules: await until(drawings), files: {}};
   for (const category of ["Figures", "Tables", "Paper", "Data"]) {
     app.setView({navbarMode: "menu"});
     await wait(100);
-    const items = [...document.querySelectorAll("li, a, span")];
-    items.findLast(item => item.textContent === category).click();
+    const named = () => [...document.querySelectorAll("li, a, span")].findLast(item => item.textContent === category);
+    (await until(named)).click();
     await wait(100);
+    await until(() => document.querySelector("tbody tr"));
     for (const row of document.querySelectorAll("tbody tr")) {
       const [view, about] = row.querySelectorAll("a");
       const file = {};
       seen.files[`${category}/${row.textContent}`] = file;
       if (view.download) { file.download = view.download; continue; }
       view.click();
-      await wait(300);
-      const shown = document.querySelector(".h-screen.grow").querySelector("img, iframe");
+      const shown = await until(() => {
+        const place = document.querySelector(".h-screen.grow")?.querySelector("img, iframe");
+        return place && place.src !== before && place.naturalWidth !== 0 && place;
+      });
+      before = shown.src;
       file.kind = shown.tagName;
       file.width = shown.naturalWidth;
       file.source = shown.src;
     }
   }
   app.setView({content: "stats"});
-  await wait(500);
-  seen.statistics = drawings();
+  seen.statistics = await until(() => drawings() > 1 && drawings());
   seen.captions = Object.fromEntries(Object.entries(results).map(([path, {caption}]) => [path, caption]));
-  document.body.innerHTML = "";
-  document.body.append("SEEN" + JSON.stringify(seen) + "NEES");
+  return seen;
+};
+window.addEventListener("load", async () => {
+  const seen = await walk().catch(error => ({failed: `${error.stack}`}));
+  await fetch("http://127.0.0.1:PORT", {method: "POST", mode: "no-cors", body: JSON.stringify(seen)});
 });
 </script>"""
+
+
+class Listener(HTTPServer):
+    """Waits for what the page saw."""
+
+    timeout = 180
+    seen: dict | None = None
+
+
+class Reader(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.seen = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +95,25 @@ def seen(finished, tmp_path_factory) -> dict:
     assert made.returncode == 0, made.stdout
     text = (folder / "report.html").read_text()
     head, _, tail = text.rpartition("</body>")
-    (folder / "walked.html").write_text(f"{head}{WALK}</body>{tail}")
-    done = subprocess.run(
-        # Root, as which containers run, has no sandbox; the profile is of this test alone.
-        [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-            *(f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=60000", "--dump-dom"),
-            (folder / "walked.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    found = re.search(r"SEEN(.*)NEES", done.stdout.rpartition("<body")[2], re.S)
-    assert found, done.stderr[-3000:]
-    return json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    with Listener(("127.0.0.1", 0), Reader) as server:
+        walk = WALK.replace("PORT", str(server.server_port))
+        (folder / "walked.html").write_text(f"{head}{walk}</body>{tail}")
+        # A browser now and then hangs where no screen is: it is started again.
+        for attempt in range(3):
+            # Root, as which containers run, has no sandbox; the profile is of this start alone.
+            command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+            command += [f"--user-data-dir={folder / f'profile{attempt}'}", (folder / "walked.html").as_uri()]
+            with (folder / f"browser{attempt}.log").open("w") as log:
+                process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            try:
+                server.handle_request()
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            if server.seen is not None:
+                assert "failed" not in server.seen, server.seen["failed"]
+                return server.seen
+    pytest.fail((folder / "browser0.log").read_text()[-3000:])
 
 
 def test_every_figure_is_a_picture(seen):
