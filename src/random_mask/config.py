@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from random_mask.cost import looked_at, work_of
 from random_mask.errors import InputError
 from random_mask.seeds import generator
 from random_mask.settings import Data, Number, Precision, RandomMask, Recipe, Section, Step
@@ -63,7 +64,8 @@ class Search(Section):
     trials: Annotated[int, Field(ge=1)]
     """Trials a method: so many combinations of its values, drawn from the seed."""
     budget: Annotated[Number, Field(gt=0, le=1)]
-    """What a trial may cost at most, in images passed, as a share of those of a retraining."""
+    """What a trial may cost at most, as a share of a retraining: in images passed, those of which a
+    perturbation takes the gradient included."""
     spaces: Annotated[dict[str, dict[str, list[Any]]], Field(min_length=1)]
     """For each method that is tuned, the values to try, by their key within the method, such as
     `perturb.ratio`, `finetune.learning_rate` or, to choose among whole recipes, `finetune`."""
@@ -175,20 +177,14 @@ class Experiment(Section):
         """Return how many images a method passes through an even or an odd model."""
         sizes, passed = self._sizes(), 0
         for step in method.steps():
-            for recipe in step.finetune if step.models in ("all", kind) else ():
-                beside = min(recipe.batch, sizes["forget"]) if recipe.images == "both" else 0
-                steps = -(-sizes[recipe.images] // recipe.batch)
-                passed += step.cycles * recipe.epochs * (sizes[recipe.images] + beside * steps)
+            if step.models in ("all", kind):
+                once = looked_at(step, sizes) + sum(work_of(sizes, recipe)[0] for recipe in step.finetune)
+                passed += step.cycles * once
         return passed
 
     def _sizes(self) -> dict[str, int]:
         retain = self.data.train - self.data.forgotten
-        return {
-            "retain": retain,
-            "both": retain,
-            "forget": self.data.forgotten,
-            "validation": self.data.validation,
-        }
+        return {"retain": retain, "forget": self.data.forgotten, "validation": self.data.validation}
 
     def _check_last_batches(self) -> None:
         retain = self.data.train - self.data.forgotten
@@ -196,7 +192,9 @@ class Experiment(Section):
         sizes = self._sizes()
         for name, method in self.methods.items():
             recipes = [recipe for step in method.steps() for recipe in step.finetune]
-            uses += [(f"methods.{name}.finetune.batch", sizes[recipe.images], recipe) for recipe in recipes]
+            uses += [
+                (f"methods.{name}.finetune.batch", sizes[recipe.passed_over], recipe) for recipe in recipes
+            ]
         for key, images, recipe in uses:
             if images % recipe.batch == 1:
                 raise ValueError(

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from random_mask.config import Experiment
-from random_mask.cost import BACKWARD, Speed, Work
+from random_mask.cost import BACKWARD, Speed, Work, looked_at, work_of
 from random_mask.cost import seconds as price
 from random_mask.metrics.intervals import SMALLEST_FLEET, subset_size
 from random_mask.plan import shards
-from random_mask.settings import RandomMask, Recipe, Step
+from random_mask.settings import RandomMask, Step
 
 __all__ = ["Estimate", "Gpu", "Job", "Pace", "calibrate", "jobs_of", "predict", "wall_time"]
 
@@ -381,23 +381,9 @@ def masks_of(steps: Sequence[Step]) -> int:
     return sum(step.cycles for step in steps if isinstance(step.perturb, RandomMask))
 
 
-def looked_at(step: Step, sizes: Mapping[str, int]) -> int:
-    """Return of how many images a perturbation takes the gradient, of the whole network."""
-    retain, forget = sizes["retain"], sizes["forget"]
-    counts = {"smallest_gradient": retain + forget, "fisher_noise": retain, "dampen": retain + 2 * forget}
-    return counts.get(step.perturb.name, 0)
-
-
 def sizes_below(n_models: int) -> list[int]:
     """Return the sizes of fleets, below that of the experiment, for which a score is estimated."""
     return [2**power for power in range(3, 20) if 2**power < n_models]
-
-
-def work_of(sizes: Mapping[str, int], recipe: Recipe) -> tuple[int, int]:
-    """Return the images and the steps of a recipe, as `random_mask.training` counts them."""
-    from random_mask import training
-
-    return training.work_of(sizes, recipe)
 
 
 def wall_time(jobs: Sequence[Job], cores: int, gpus: int = 0) -> float:

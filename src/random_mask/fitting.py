@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from random_mask.cost import Work
+from random_mask.cost import Work, work_of
 from random_mask.models import (
     build_resnet18,
     forward_flops,
@@ -24,7 +24,7 @@ from random_mask.models import (
 from random_mask.seeds import generator, seed_of
 from random_mask.settings import RandomMask, Recipe, Step
 from random_mask.stacked import stack, unstacked, whole
-from random_mask.training import Images, Tables, evaluate, fit, gradients, summarise, work_of
+from random_mask.training import Images, Tables, evaluate, fit, gradients, summarise
 
 __all__ = ["Fleet", "Run", "Weights", "fit_fleet", "flattened", "suffix"]
 

@@ -289,6 +289,11 @@ class Recipe(Section):
             raise ValueError(f"warm_up: {self.warm_up} epochs, but there are {self.epochs} in all")
         return self
 
+    @property
+    def passed_over(self) -> str:
+        """The part that an epoch passes over: for `both`, retain, with batches of forget beside."""
+        return "retain" if self.images == "both" else self.images
+
 
 class NoPerturbation(Section):
     """The original weights are left as they are."""

@@ -16,7 +16,7 @@ from random_mask.names import last_blocks
 from random_mask.objectives import OBJECTIVES, Batch, cross_entropy
 from random_mask.settings import Recipe
 
-__all__ = ["History", "Images", "Tables", "evaluate", "fit", "gradients", "summarise", "work_of"]
+__all__ = ["History", "Images", "Tables", "evaluate", "fit", "gradients", "summarise"]
 
 EVALUATION_BATCH = 500
 RETAIN_SAMPLE = 2000
@@ -158,7 +158,7 @@ def fit(
     if recipe.salient is not None:
         trainable = _salient(network, images, parts["forget"], recipe.salient, len(rngs))
     network.train()
-    passed = parts["retain" if recipe.images == "both" else recipe.images]
+    passed = parts[recipe.passed_over]
     if len(passed) % recipe.batch == 1:
         raise InputError(
             f"batch: {len(passed)} images in batches of {recipe.batch} leave a last batch of one image, on "
@@ -368,20 +368,6 @@ def _salient(
         name: gradient.abs() > threshold.view(-1, *[1] * (gradient.dim() - 1))
         for name, gradient in found.items()
     }
-
-
-def work_of(parts: Mapping[str, int], recipe: Recipe) -> tuple[int, int]:
-    """Return how many images a recipe passes forward and backward, and how many steps it takes.
-
-    Args:
-        parts: number of images of each part.
-        recipe: how a network is trained.
-    """
-    passed = parts["retain" if recipe.images == "both" else recipe.images]
-    steps = math.ceil(passed / recipe.batch) * recipe.epochs
-    beside = min(recipe.batch, parts["forget"]) if recipe.images == "both" else 0
-    salient = parts["forget"] if recipe.salient else 0
-    return passed * recipe.epochs + beside * steps + salient, steps
 
 
 @torch.no_grad()

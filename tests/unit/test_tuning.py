@@ -37,6 +37,7 @@ search:
         - {epochs: 2, batch: 32, optimizer: sgd, learning_rate: 1.0e-2}
         - {epochs: 1, batch: 32, optimizer: adam, learning_rate: 3.0e-3}
 """)
+LOOK = {"name": "smallest_gradient", "share": 0.3}
 
 
 def with_search(**values) -> dict:
@@ -80,6 +81,8 @@ def test_trials_follow_from_the_seed():
     [
         ({"trials": 5}, "search.spaces.finetune: 3 combinations"),
         ({"budget": 0.05}, "more than the budget of 56"),
+        # An epoch, and the gradient of all images.
+        ({"spaces": {"finetune": {"perturb": [LOOK, LOOK | {"share": 0.6}]}}}, "a trial passes 240 images"),
         ({"spaces": {"mine": {"perturb.ratio": [0.1, 0.2]}}}, "search.spaces.mine: no method"),
         ({"spaces": {"finetune": {"finetune.rate": [0.1, 0.2]}}}, "rate: unknown key"),
         ({"spaces": {"finetune": {"fine.rate": [0.1, 0.2]}}}, "fine.rate: no such key"),

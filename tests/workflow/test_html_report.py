@@ -34,8 +34,8 @@ const walk = async () => {
   for (const category of ["Figures", "Tables", "Paper", "Data"]) {
     app.setView({navbarMode: "menu"});
     await wait(100);
-    const named = () => [...document.querySelectorAll("li, a, span")].findLast(item => item.textContent === category);
-    (await until(named)).click();
+    const items = () => [...document.querySelectorAll("li, a, span")];
+    (await until(() => items().findLast(item => item.textContent === category))).click();
     await wait(100);
     await until(() => document.querySelector("tbody tr"));
     for (const row of document.querySelectorAll("tbody tr")) {
