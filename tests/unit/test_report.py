@@ -9,6 +9,7 @@ from random_mask.config import load
 from random_mask.report import figures, numbers, tables
 from random_mask.report.measures import MEASURES
 from random_mask.report.names import OPEN, label
+from random_mask.report.originals import over_originals
 
 ROOT = Path(__file__).parents[2]
 
@@ -208,6 +209,35 @@ def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment):
         "Random mask (tuned)",
         "Retrained",
     ]
+
+
+def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(scores, experiment):
+    apart = scores.assign(original=1, score=scores["score"] + 0.1, score_high=scores["score_high"] + 0.1)
+    several = pd.concat([scores, apart])
+    methods = experiment.shown()
+    assert len(tables.scores(several, methods).splitlines()) == len(
+        tables.scores(scores, methods).splitlines()
+    )
+    measured = pd.DataFrame(
+        {"method": method, "original": original, "measure": name, "value": 0.5, "low": 0.4, "high": 0.6}
+        for method in ["original", *methods, "retrain"]
+        for original in (0, 1)
+        for name in MEASURES
+    )
+    rows = [line for line in tables.measures(measured, methods).splitlines() if label("random_mask") in line]
+    assert len(rows) == len([name for name in methods if name.startswith("random_mask")]) - 1
+    panel = figures.mask_ratio(several, experiment.ratio_series()).axes[0]
+    drawn = panel.containers[1].lines[0].get_ydata()
+    means = several.groupby("method")["score"].mean()
+    assert list(drawn) == pytest.approx([means[name] for name in experiment.ratio_series().values()])
+
+
+def test_no_interval_of_a_pooled_score_goes_below_zero(scores):
+    far = pd.concat([scores, scores.assign(original=1, score=scores["score"] + 0.5)])
+    found = over_originals(far)
+    assert (found[["score_low", "forgetting_quality_low"]] >= 0).all(axis=None)
+    # Two originals that far apart say little of their mean.
+    assert (found["score_high"] > far["score_high"].max()).all()
 
 
 def test_figures_are_the_same_bytes_again(scores, experiment, tmp_path):

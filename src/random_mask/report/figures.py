@@ -19,10 +19,11 @@ from scipy.stats import t
 from random_mask.files import replacing
 from random_mask.report.measures import FEWEST_METHODS, MEASURES
 from random_mask.report.names import colour, label
+from random_mask.report.originals import over_originals
 
 __all__ = ["agreement", "by_n", "confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
 
-WIDTH = 5.5
+WIDTH = 6.5
 """Width of the text of the paper, in inches: figures are drawn at the size at which they are read."""
 
 HEIGHT = 8.2
@@ -107,20 +108,17 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
         table: `scores.csv`.
         ratios: the method that stands for each ratio, ascending.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.9))
     sns.despine(figure)
     if not ratios:
         left.text(0.5, 0.5, "no ratio_sweep in the configuration", ha="center", va="center")
         return figure
-    rows = pd.concat(
-        [table[table["method"] == method].assign(ratio=ratio) for ratio, method in ratios.items()]
-    )
+    means = over_originals(table).loc[list(ratios.values())].set_axis(list(ratios))
     styles = {
         "forgetting_quality": ("forgetting quality", "s", "--", (0.35, 0.35, 0.35)),
         "score": ("score", "o", "-", colour("random_mask", [])),
     }
     for (column, (name, marker, line, paint)), shift in zip(styles.items(), (-0.004, 0.004), strict=True):
-        means = rows.groupby("ratio")[[column, f"{column}_low", f"{column}_high"]].mean()
         left.errorbar(
             means.index + shift,
             means[column],
@@ -139,8 +137,9 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
     for (part, (line, marker)), paint in zip(
         parts.items(), [sns.color_palette("colorblind")[i] for i in (3, 4, 9)], strict=True
     ):
-        means = rows.groupby("ratio")[f"{part}_accuracy"].mean()
-        right.plot(means.index, means, ls=line, marker=marker, ms=4, color=paint, label=part)
+        right.plot(
+            means.index, means[f"{part}_accuracy"], ls=line, marker=marker, ms=4, color=paint, label=part
+        )
     right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
     _legend_above(right, columns=3)
     sns.despine(figure)
@@ -160,7 +159,7 @@ def confidences(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequenc
     oracle = fleets["retrain"]["oracle_confidences"]
     ranked = np.argsort(np.median(oracle, axis=0), kind="stable")
     chosen = ranked[np.linspace(0, len(ranked) - 1, 6).round().astype(int)]
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 1.0 + 0.45 * len(rows)), sharey=True)
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 0.9 + 0.34 * len(rows)), sharey=True)
     spread = np.random.default_rng(0).uniform(
         -0.22, 0.22, size=max(len(f["confidences"]) for f in fleets.values())
     )
@@ -293,7 +292,7 @@ def agreement(correlations: pd.DataFrame) -> Figure:
         return figure
     known = correlations.dropna(how="all").dropna(how="all", axis=1)
     names = ["Score" if name == "score" else MEASURES[name].name for name in known.columns]
-    figure, axes = plt.subplots(figsize=(0.9 * WIDTH, 0.9 + 0.32 * len(names)))
+    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 0.8 + 0.24 * len(names)))
     sns.heatmap(
         known,
         # The upper half says the same, the diagonal nothing.
@@ -327,7 +326,7 @@ def _alpha(models: int) -> float:
 
 def _bounds(axes: plt.Axes, table: pd.DataFrame, column: str, *, vertical: bool) -> None:
     """Draw the ceiling, retrain against retrain with its interval, and the floor, which is 0."""
-    ceiling = table[table["method"] == "retrain"][[column, f"{column}_low", f"{column}_high"]].mean()
+    ceiling = over_originals(table).loc["retrain"]
     line, span = (axes.axvline, axes.axvspan) if vertical else (axes.axhline, axes.axhspan)
     span(ceiling[f"{column}_low"], ceiling[f"{column}_high"], color="0.92", lw=0, zorder=0)
     line(ceiling[column], color="0.35", lw=0.8, ls="--", zorder=1)

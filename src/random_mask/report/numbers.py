@@ -11,10 +11,9 @@ import pandas as pd
 
 from random_mask.config import Experiment
 from random_mask.metrics.competition import points
-from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import sentence
 from random_mask.report.measures import correlations
-from random_mask.report.originals import pooled
+from random_mask.report.originals import intervals_of, over_originals, pooled
 from random_mask.report.verdicts import verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
@@ -193,21 +192,6 @@ def _scores(scores: pd.DataFrame) -> dict[str, str]:
     return numbers
 
 
-def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return `scores.csv` by method: means over the original models, intervals as `pooled` makes them."""
-    groups = scores.groupby("method", sort=False)
-    means = groups.mean(numeric_only=True)
-    for column in ("score", "forgetting_quality"):
-        for method, rows in groups:
-            interval = pooled(_intervals(rows, column, f"{column}_low", f"{column}_high"))
-            means.loc[method, [f"{column}_low", f"{column}_high"]] = interval.low, interval.high
-    return means
-
-
-def _intervals(rows: pd.DataFrame, *columns: str) -> list[Interval]:
-    return [Interval(*row) for row in rows[list(columns)].itertuples(index=False)]
-
-
 def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f}" if whole else "--"
 
@@ -216,7 +200,7 @@ def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     numbers = {}
     chosen = comparisons[comparisons["quantity"] == "score"]
     for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
-        found = pooled(_intervals(rows, "difference", "low", "high"))
+        found = pooled(intervals_of(rows, "difference", "low", "high"))
         numbers[f"compare/{a}/{b}/difference"] = f"{found.estimate:.3f}"
         numbers[f"compare/{a}/{b}/low"] = f"{found.low:.3f}"
         numbers[f"compare/{a}/{b}/high"] = f"{found.high:.3f}"
@@ -228,7 +212,7 @@ def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
     numbers = {}
     # What is not known, as U-LiRA of a few models, has no number.
     for (method, measure), rows in measures.dropna().groupby(["method", "measure"], sort=False):
-        found = pooled(_intervals(rows, "value", "low", "high"))
+        found = pooled(intervals_of(rows, "value", "low", "high"))
         for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
             numbers[f"measures/{method}/{measure}{suffix}"] = f"{value:z.3f}"
     ranks = correlations(measures, scores)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from scipy.stats import t
 
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 
-__all__ = ["pooled"]
+__all__ = ["intervals_of", "over_originals", "pooled"]
 
 
 def pooled(intervals: Sequence[Interval]) -> Interval:
@@ -31,3 +32,22 @@ def pooled(intervals: Sequence[Interval]) -> Interval:
     below = np.sqrt(np.mean([(i.estimate - i.low) ** 2 for i in intervals]) + between**2)
     above = np.sqrt(np.mean([(i.high - i.estimate) ** 2 for i in intervals]) + between**2)
     return Interval(mean, mean - float(below), mean + float(above))
+
+
+def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return `scores.csv` by method: means over the original models, intervals as `pooled` makes them.
+
+    No score is below 0, nor is an interval.
+    """
+    groups = scores.groupby("method", sort=False)
+    means = groups.mean(numeric_only=True)
+    for column in ("score", "forgetting_quality"):
+        for method, rows in groups:
+            interval = pooled(intervals_of(rows, column, f"{column}_low", f"{column}_high"))
+            means.loc[method, [f"{column}_low", f"{column}_high"]] = max(interval.low, 0.0), interval.high
+    return means
+
+
+def intervals_of(rows: pd.DataFrame, estimate: str, low: str, high: str) -> list[Interval]:
+    """Return the intervals in three columns of a table, one for each row."""
+    return [Interval(*row) for row in rows[[estimate, low, high]].itertuples(index=False)]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import pandas as pd
 
 from random_mask.config import Experiment
+from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
 from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
 from random_mask.report.measures import MEASURES
 from random_mask.report.names import label
-from random_mask.report.numbers import escape, over_originals, plain
+from random_mask.report.numbers import escape, plain
+from random_mask.report.originals import intervals_of, over_originals, pooled
 from random_mask.settings import Recipe
 
 __all__ = [
@@ -46,11 +49,11 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> str:
         table: `scores.csv`.
         methods: unlearning methods, in the order of the rows.
     """
-    pooled = over_originals(table)
-    ceiling, retraining = pooled.loc["retrain", ["score", "seconds_per_model"]]
+    means = over_originals(table)
+    ceiling, retraining = means.loc["retrain", ["score", "seconds_per_model"]]
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
-        row = pooled.loc[method]
+        row = means.loc[method]
         if method == "retrain":
             rows.append([])
         rows.append(
@@ -105,33 +108,31 @@ def masks(counts: Mapping[str, pd.DataFrame], filters: Mapping[str, str]) -> str
 
 
 def measures(table: pd.DataFrame, methods: Sequence[str]) -> str:
-    """Return the other measures, those of one original model in a row.
+    """Return the other measures: a row for each method, pooled over the original models.
 
     Args:
         table: `measures.csv`.
         methods: unlearning methods, in the order of the rows.
     """
     shown = {name: measure for name, measure in MEASURES.items() if measure.in_table}
-    several = table["original"].nunique() > 1
-    found = table.set_index(["method", "original", "measure"])
-    rows: list[list[str]] = []
-    for method in ["original", *methods, "retrain"]:
-        if method == "retrain":
-            rows.append([])
-        for original in sorted(table["original"].unique()):
-            name = escape(label(method) + (f", model {original}" if several else ""))
-            rows.append([name, *(_bracketed(found.loc[(method, original, key)]) for key in shown)])
+    found = {
+        key: pooled(intervals_of(rows, "value", "low", "high"))
+        for key, rows in table.groupby(["method", "measure"])
+    }
+    names = ["original", *methods, "retrain"]
+    rows = [[escape(label(name)), *(_bracketed(found[name, key]) for key in shown)] for name in names]
     head = ["Method", *(measure.head for measure in shown.values())]
     ideal = ["", *(measure.ideal for measure in shown.values())]
-    return tabular("@{}l" + "l" * len(shown) + "@{}", ideal, rows, above=" & ".join(head) + r" \\")
+    above = " & ".join(head) + r" \\"
+    return tabular("@{}l" + "l" * len(shown) + "@{}", ideal, [*rows[:-1], [], rows[-1]], above=above)
 
 
-def _bracketed(row: pd.Series) -> str:
-    """Return a value with its interval in small brackets."""
-    if pd.isna(row["value"]):
+def _bracketed(interval: Interval) -> str:
+    """Return an estimate with its interval in small brackets."""
+    if isnan(interval.estimate):
         return "--"
-    low, high = ("--" if pd.isna(row[end]) else f"{row[end]:z.2f}" for end in ("low", "high"))
-    return rf"${row['value']:z.2f}$ {{\scriptsize $[{low}, {high}]$}}"
+    low, high = ("--" if isnan(end) else f"{end:z.2f}" for end in (interval.low, interval.high))
+    return rf"${interval.estimate:z.2f}$ {{\scriptsize $[{low}, {high}]$}}"
 
 
 def simulation(table: pd.DataFrame) -> str:
@@ -287,7 +288,7 @@ def claims(table: pd.DataFrame, references: Mapping[str, pd.DataFrame]) -> str:
         verdicts = [short[row.verdict], *(short.get(one.get(row.id), "--") for one in known.values())]
         rows.append([escape(row.claim[0].upper() + row.claim[1:]), estimate, *verdicts])
     head = ["Claim", r"\multicolumn{2}{c}{Estimate and interval}", "Here", *map(escape, known)]
-    columns = r"@{}>{\raggedright\arraybackslash}p{0.5\linewidth}r@{\;}l" + "c" * (1 + len(known)) + "@{}"
+    columns = r"@{}>{\raggedright\arraybackslash}p{0.57\linewidth}r@{\;}l" + "c" * (1 + len(known)) + "@{}"
     return tabular(columns, head, rows)
 
 
