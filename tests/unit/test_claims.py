@@ -92,6 +92,39 @@ def test_a_share_of_the_ceiling_and_a_cost():
     )
 
 
+def test_to_lead_is_to_lead_every_other_tuned_method():
+    rows = [
+        {
+            "a": "mine_tuned",
+            "b": b,
+            "original": 0,
+            "quantity": "score",
+            "difference": d,
+            "low": low,
+            "high": high,
+        }
+        for b, d, low, high in (
+            ("other_tuned", 0.05, 0.02, 0.08),
+            ("third_tuned", 0.04, 0.03, 0.05),
+            ("plain", -1, -1, -1),
+        )
+    ]
+    names = ["mine_tuned", "other_tuned", "third_tuned", "plain", "retrain"]
+    scores = pd.DataFrame(
+        {"method": names, "original": 0, "n_models": 16, "score": 0.1, "seconds_per_model": 1}
+    )
+    empty = pd.DataFrame(columns=["method", "original", "measure", "value", "low", "high"])
+    lead = claim(quantity={"kind": "lead", "of": "mine_tuned"})
+
+    def found(rows) -> tuple:
+        row = judged(lead, Results(scores, pd.DataFrame(rows), empty, {}))
+        return row["verdict"], row["estimate"], row["low"], row["high"]
+
+    assert found(rows) == ("supported", 0.04, 0.02, 0.05)
+    assert found([*rows[:1], rows[1] | {"low": -0.01}, rows[2]])[0] == "not supported"
+    assert judged(lead, results())["reason"] == "no other tuned method in this experiment"
+
+
 def test_sentences_say_no_more_than_the_verdict():
     assert sentence(judged(claim(), results())) == "It is so (0.050 [0.020, 0.080])."
     unsure = results(differences=[(0.05, -0.02, 0.12)])

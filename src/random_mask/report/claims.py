@@ -48,6 +48,15 @@ class Difference(Section):
     """The two methods."""
 
 
+class Lead(Section):
+    """The smallest of a tuned method's paired differences from all other tuned methods."""
+
+    kind: Literal["lead"]
+    """The quantity."""
+    of: str
+    """The method."""
+
+
 class Share(Section):
     """The score of a method less a share of the ceiling, the score of the independent retrained fleet."""
 
@@ -95,7 +104,9 @@ class Claim(Section):
     """What is claimed, as a clause that a sentence can begin or end with."""
     where: str
     """The section of the paper where it stands."""
-    quantity: Annotated[Difference | Share | Cost | Spread | RankCorrelation, Field(discriminator="kind")]
+    quantity: Annotated[
+        Difference | Lead | Share | Cost | Spread | RankCorrelation, Field(discriminator="kind")
+    ]
     """What decides."""
     relation: Literal["above", "below", "at most", "within"]
     """What the whole interval must be: above `bound`, below it, at most it, or within plus and minus it."""
@@ -189,6 +200,8 @@ def criterion(claim: Claim) -> str:
     match claim.quantity:
         case Difference(of=[a, b]):
             what = f"score of {a} - score of {b}"
+        case Lead(of=method):
+            what = f"smallest of score of {method} - score of another tuned method"
         case Share(of=method, share=share):
             what = f"score of {method} - {share:g} x score of retrain"
         case Cost(of=method):
@@ -215,6 +228,18 @@ def _difference(quantity: Difference, results: Results) -> Interval | str:
     if rows.empty:
         return f"{a} and {b} were not compared"
     return pooled([Interval(row.difference, row.low, row.high) for row in rows.itertuples()])
+
+
+def _lead(quantity: Lead, results: Results) -> Interval | str:
+    names = [name for name in results.scores["method"].unique() if name.endswith("_tuned")]
+    others = [name for name in names if name != quantity.of]
+    if not others:
+        return "no other tuned method in this experiment"
+    found = [_difference(Difference(kind="difference", of=[quantity.of, other]), results) for other in others]
+    if missing := [reason for reason in found if isinstance(reason, str)]:
+        return missing[0]
+    # To lead is to lead each of them, so none of the comparisons needs a correction for their number.
+    return Interval(*(min(getattr(one, end) for one in found) for end in ("estimate", "low", "high")))
 
 
 def _share(quantity: Share, results: Results) -> Interval | str:
@@ -292,6 +317,7 @@ FEWEST_RANKED = 8
 
 _QUANTITIES = {
     Difference: _difference,
+    Lead: _lead,
     Share: _share,
     Cost: _cost,
     Spread: _spread,
