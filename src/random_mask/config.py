@@ -249,7 +249,7 @@ class Experiment(Section):
         return names
 
     def drawn(self) -> list[str]:
-        """Return the methods that figures compare in detail: all, or of many those that the paper studies."""
+        """Return the methods that are compared in detail: all, or of many those that the paper studies."""
         shown = self.shown()
         studied = {*STUDIED, TUNED, self.ratio_series().get(0.0)}
         return shown if len(shown) <= 6 else [name for name in shown if name in studied]

@@ -18,6 +18,8 @@ FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n"
 PAGES = ("scores", "comparisons", "claims")
 TABLES = (
     "scores",
+    "all_scores",
+    "all_measures",
     "masks",
     "cost",
     "environment",

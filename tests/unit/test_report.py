@@ -167,6 +167,12 @@ def test_every_key_of_the_paper_that_does_not_depend_on_a_run_is_known(collected
     assert keys <= collected.keys()
 
 
+def test_the_section_of_ablations_is_there_if_all_its_methods_are():
+    text = (ROOT / "paper" / "sections" / "ablations.tex").read_text()
+    assert set(re.findall(r"random_mask_\w+", text)) == numbers.ABLATIONS
+    assert set(load(ROOT / "config" / "digits-all.yaml").shown()) >= numbers.ABLATIONS
+
+
 @pytest.mark.parametrize("section", ["results", "ablations", "claims"])
 def test_no_number_of_a_result_is_typed_by_hand(section):
     text = (ROOT / "paper" / "sections" / f"{section}.tex").read_text()
@@ -209,6 +215,19 @@ def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment):
         "Random mask (tuned)",
         "Retrained",
     ]
+
+
+def test_a_table_of_more_rows_than_fit_on_a_page_is_cut(scores, experiment):
+    methods = experiment.shown()
+    whole = tables.scores(scores, methods)
+    # Five methods, the original before them, a rule, and the retrained fleet, which the last part has alone.
+    text = tables.scores(scores, methods, most=len(methods) + 1)
+    parts = text.split("\\tablepart{%\n")
+    assert parts[0] == ""
+    assert len(parts) == 3
+    rows = [line for line in text.splitlines() if " & " in line and "[" in line]
+    assert rows == [line for line in whole.splitlines() if " & " in line and "[" in line]
+    assert all(part.count("\\midrule") == 1 for part in parts[1:])
 
 
 def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(scores, experiment):

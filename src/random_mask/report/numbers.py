@@ -33,6 +33,7 @@ def escape(text: str) -> str:
 
 
 ORIGINS = {
+    "ablations": "the configuration",
     "agreement": "measures.csv and scores.csv (rule scores)",
     "budget": "the configuration",
     "claims": "claims.csv (rule claims)",
@@ -44,6 +45,7 @@ ORIGINS = {
     "machine": "run.json (rule collect)",
     "masks": "masks.csv (rule collect)",
     "measures": "measures.csv (rule scores)",
+    "methods": "the configuration",
     "metric": "the configuration: what the metric allows with so many models",
     "model": "run.json (rule collect)",
     "reference": "reference/*/scores.csv",
@@ -53,6 +55,16 @@ ORIGINS = {
     "sweep": "the configuration and scores.csv (rule scores)",
 }
 """The file, and the rule that makes it, from which the numbers of each first part of a key are taken."""
+
+
+ABLATIONS = {
+    f"random_mask_{variant}"
+    for variant in (
+        *("author", "convolutions", "cycles_3", "cycles_4", "held", "inner", "linear", "longer"),
+        *("reinitialised", "rescaled", "sgd"),
+    )
+}
+"""The variants that the section of ablations gives numbers of: it is there if all of them are."""
 
 
 def as_tex(numbers: Mapping[str, str]) -> str:
@@ -158,8 +170,12 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
         lowest = float(points([0.5 * buckets], experiment.models)[0])
         buckets += 1
     repair = experiment.methods["random_mask"].finetune[0]
+    shown = experiment.shown()
+    several = {"methods/all": str(len(shown))} if len(shown) > len(experiment.drawn()) else {}
+    if set(shown) >= ABLATIONS:
+        several["ablations/methods"] = str(len(ABLATIONS))
     dead = 1 - model["live_weights"] / model["weights"]
-    return {
+    return several | {
         "data/name": escape(experiment.data.title or experiment.data.name),
         "data/retain": plain(model["retain"]),
         "data/forget": plain(model["forget"]),

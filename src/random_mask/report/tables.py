@@ -32,22 +32,45 @@ __all__ = [
 ]
 
 
+PAGE = 50
+"""Rows of a line each that fit on a page with a caption."""
+
+
 def tabular(
-    columns: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, above: str | None = None
+    columns: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    above: str | None = None,
+    most: int | None = None,
 ) -> str:
-    """Return a tabular with booktabs rules; an empty row becomes a rule."""
+    r"""Return a tabular with booktabs rules; an empty row becomes a rule.
+
+    Args:
+        columns: LaTeX's specification of the columns.
+        head: the last line of the head.
+        rows: cells.
+        above: lines of the head before that one.
+        most: rows that fit on a page; each so many become the argument of a `\tablepart`.
+    """
+    if most is not None:
+        cuts = [rows[start : start + most] for start in range(0, len(rows), most)]
+        # The head ends with a rule, so no part begins with one.
+        parts = [tabular(columns, head, cut[not cut[0] :], above=above) for cut in cuts]
+        return "".join(f"\\tablepart{{%\n{part}}}\n" for part in parts)
     body = [" & ".join(row) + r" \\" if row else r"\midrule" for row in rows]
     top = [r"\toprule"] + ([above] if above else [])
     lines = [rf"\begin{{tabular}}{{{columns}}}", *top, " & ".join(head) + r" \\", r"\midrule", *body]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def scores(table: pd.DataFrame, methods: Sequence[str]) -> str:
+def scores(table: pd.DataFrame, methods: Sequence[str], *, most: int | None = None) -> str:
     """Return the main table: a row for each method, pooled over the original models.
 
     Args:
         table: `scores.csv`.
         methods: unlearning methods, in the order of the rows.
+        most: rows that fit on a page, if it may break over pages.
     """
     means = over_originals(table)
     ceiling, retraining = means.loc["retrain", ["score", "seconds_per_model"]]
@@ -73,7 +96,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> str:
     head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}", r"{(\%)}"]
     columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + 3 * "S[table-format=3.1]"
     columns += 2 * "S[table-format=3.0]" + "@{}"
-    return tabular(columns, head, rows, above=above + "\n" + rules)
+    return tabular(columns, head, rows, above=above + "\n" + rules, most=most)
 
 
 KINDS = {
@@ -107,12 +130,13 @@ def masks(counts: Mapping[str, pd.DataFrame], filters: Mapping[str, str]) -> str
     return tabular("@{}lr" + "S[table-format=2.1]" * len(counts) + "@{}", head, rows, above=above)
 
 
-def measures(table: pd.DataFrame, methods: Sequence[str]) -> str:
+def measures(table: pd.DataFrame, methods: Sequence[str], *, most: int | None = None) -> str:
     """Return the other measures: a row for each method, pooled over the original models.
 
     Args:
         table: `measures.csv`.
         methods: unlearning methods, in the order of the rows.
+        most: rows that fit on a page, if it may break over pages.
     """
     shown = {name: measure for name, measure in MEASURES.items() if measure.in_table}
     found = {
@@ -124,7 +148,9 @@ def measures(table: pd.DataFrame, methods: Sequence[str]) -> str:
     head = ["Method", *(measure.head for measure in shown.values())]
     ideal = ["", *(measure.ideal for measure in shown.values())]
     above = " & ".join(head) + r" \\"
-    return tabular("@{}l" + "l" * len(shown) + "@{}", ideal, [*rows[:-1], [], rows[-1]], above=above)
+    return tabular(
+        "@{}l" + "l" * len(shown) + "@{}", ideal, [*rows[:-1], [], rows[-1]], above=above, most=most
+    )
 
 
 def _bracketed(interval: Interval) -> str:
@@ -179,7 +205,8 @@ def cost(costs: pd.DataFrame) -> str:
         for row in costs.itertuples()
     ]
     rows += [[], ["All", str(costs["models"].sum()), "", f"{costs['seconds'].sum() / 60:.1f}"]]
-    return tabular("@{}lrrr@{}", ["Fleet", "Models", "Seconds a model", "Core minutes"], rows)
+    head = ["Fleet", "Models", "Seconds a model", "Core minutes"]
+    return tabular("@{}lrrr@{}", head, rows, most=PAGE)
 
 
 ENVIRONMENT = {
@@ -261,7 +288,8 @@ def tuning(choices: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
     ]
     head = ["Method", "Chosen values", "{Score of the trial}", r"{Cost (\%)}"]
     columns = r"@{}l>{\raggedright\arraybackslash}p{0.6\linewidth}S[table-format=1.3]S[table-format=3.0]@{}"
-    return tabular(columns, head, rows or [["--", "no method of this experiment was tuned", "{--}", "{--}"]])
+    rows = rows or [["--", "no method of this experiment was tuned", "{--}", "{--}"]]
+    return tabular(columns, head, rows, most=PAGE // 2)
 
 
 def _value(value: Any) -> str:

@@ -67,7 +67,8 @@ def main(
     )
     write_text(output, numbers.as_tex(collected))
     texts = {
-        "scores": lambda: tables.scores(table, experiment.shown()),
+        "scores": lambda: tables.scores(table, experiment.drawn()),
+        "all_scores": lambda: tables.scores(table, experiment.shown(), most=tables.PAGE),
         "masks": lambda: tables.masks(
             {method: counts[method] for method in ("random_mask", "random_mask_described")},
             {
@@ -77,7 +78,8 @@ def main(
         ),
         "cost": lambda: tables.cost(cost),
         "simulation": lambda: tables.simulation(simulated),
-        "measures": lambda: tables.measures(measured, experiment.shown()),
+        "measures": lambda: tables.measures(measured, experiment.drawn()),
+        "all_measures": lambda: tables.measures(measured, experiment.shown(), most=tables.PAGE),
         "environment": lambda: tables.environment(found["environment"]),
         "config": lambda: tables.config(experiment),
         "claims": lambda: tables.claims(judged, {path.parent.name: pd.read_csv(path) for path in references}),
