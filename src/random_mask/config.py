@@ -251,7 +251,7 @@ class Experiment(Section):
     def drawn(self) -> list[str]:
         """Return the methods that are compared in detail: all, or of many those that the paper studies."""
         shown = self.shown()
-        studied = {*STUDIED, TUNED, self.ratio_series().get(0.0)}
+        studied = {*STUDIED, TUNED, "unmasked_tuned", self.ratio_series().get(0.0)}
         return shown if len(shown) <= 6 else [name for name in shown if name in studied]
 
     def pairs(self) -> list[tuple[str, str]]:

@@ -39,6 +39,7 @@ def test_rows_of_the_scores(plan):
             "random_mask",
             "random_mask_described",
             "random_mask_tuned",
+            "unmasked_tuned",
             "random_mask_ratio_0",
             "random_mask_ratio_0.15",
             "random_mask_ratio_0.5",

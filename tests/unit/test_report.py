@@ -213,6 +213,7 @@ def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment):
         "Random mask",
         "Random mask (described)",
         "Random mask (tuned)",
+        "No mask (tuned)",
         "Retrained",
     ]
 

@@ -13,6 +13,7 @@ _LABELS = {
     "random_mask": "Random mask",
     "random_mask_described": "Random mask (described)",
     "random_mask_tuned": "Random mask (tuned)",
+    "unmasked_tuned": "No mask (tuned)",
     "random_mask_author": "Random mask, author's values",
     "random_mask_reinitialised": "Random mask, re-initialised",
     "random_mask_rescaled": "Random mask, rescaled",
@@ -60,6 +61,7 @@ _COLOURS = {
     "random_mask": _PALETTE[0],
     "random_mask_described": _PALETTE[9],
     "random_mask_tuned": _PALETTE[3],
+    "unmasked_tuned": _PALETTE[4],
     "retrain": (0.15, 0.15, 0.15),
     "oracle": (0.15, 0.15, 0.15),
     # Of many methods, kinds are told apart.
