@@ -263,10 +263,8 @@ def _fisher_noise(weights: Weights, section: FisherNoise, rng: np.random.Generat
     information = model.information("retain")
     changed = {}
     for name in parameters(weights):
-        deviation = (section.alpha / np.maximum(information[name], 1e-30)) ** 0.25
-        noise = rng.standard_normal(weights[name].shape, dtype=np.float32)
-        # Weights that matter to nothing would get boundless noise.
-        changed[name] = weights[name] + np.minimum(deviation, 1) * noise
+        deviation = np.sqrt(section.alpha / np.maximum(information[name], 1 / section.most))
+        changed[name] = weights[name] + deviation * rng.standard_normal(weights[name].shape, dtype=np.float32)
     return changed
 
 

@@ -403,7 +403,9 @@ class FisherNoise(Section):
     name: Literal["fisher_noise"]
     """The perturbation."""
     alpha: Annotated[Number, Field(gt=0)]
-    """The standard deviation of the noise is (alpha / Fisher information)^(1/4), at most one."""
+    """The variance of the noise is alpha / Fisher information."""
+    most: Annotated[Number, Field(gt=0)] = 1.0e3
+    """The largest 1 / Fisher information: weights that matter to nothing would get boundless noise."""
 
 
 class Dampen(Section):

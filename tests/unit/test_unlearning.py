@@ -210,10 +210,12 @@ def test_dampening_shrinks_and_fisher_noise_spares_what_matters(images, original
     for name in changed(damped, original):
         assert (np.abs(damped[name]) <= np.abs(original[name])).all()
     assert changed(damped, original)
-    noisy = perturbed("{name: fisher_noise, alpha: 1.0e-12}", images, original)
-    dead = np.abs(noisy["layer4.1.conv1.weight"] - original["layer4.1.conv1.weight"])[:, :, 0, 0].std()
-    live = np.abs(noisy["fc.weight"] - original["fc.weight"]).std()
+    noisy = perturbed("{name: fisher_noise, alpha: 1.0e-9, most: 1.0e+8}", images, original)
+    dead = (noisy["layer4.1.conv1.weight"] - original["layer4.1.conv1.weight"])[:, :, 0, 0].std()
+    live = (noisy["fc.weight"] - original["fc.weight"]).std()
     assert live < dead
+    # A weight without information gets the largest noise.
+    assert dead == pytest.approx(np.sqrt(1.0e-9 * 1.0e8), rel=0.05)
 
 
 def test_an_unknown_layer_is_an_error(images, original):
