@@ -93,26 +93,18 @@ def test_a_share_of_the_ceiling_and_a_cost():
 
 
 def test_to_lead_is_to_lead_every_other_tuned_method():
-    rows = [
-        {
-            "a": "mine_tuned",
-            "b": b,
-            "original": 0,
-            "quantity": "score",
-            "difference": d,
-            "low": low,
-            "high": high,
-        }
-        for b, d, low, high in (
-            ("other_tuned", 0.05, 0.02, 0.08),
-            ("third_tuned", 0.04, 0.03, 0.05),
-            ("plain", -1, -1, -1),
-        )
-    ]
-    names = ["mine_tuned", "other_tuned", "third_tuned", "plain", "retrain"]
-    scores = pd.DataFrame(
-        {"method": names, "original": 0, "n_models": 16, "score": 0.1, "seconds_per_model": 1}
-    )
+    others = [f"other_{number}_tuned" for number in range(8)]
+    plain = {
+        "a": "mine_tuned",
+        "original": 0,
+        "quantity": "score",
+        "difference": 0.05,
+        "low": 0.02,
+        "high": 0.08,
+    }
+    rows = [plain | {"b": other} for other in others] + [plain | {"b": "untuned", "low": -1}]
+    names = ["mine_tuned", *others, "untuned", "retrain"]
+    scores = pd.DataFrame({"method": names, "original": 0, "n_models": 16, "score": 0.1})
     empty = pd.DataFrame(columns=["method", "original", "measure", "value", "low", "high"])
     lead = claim(quantity={"kind": "lead", "of": "mine_tuned"})
 
@@ -120,9 +112,11 @@ def test_to_lead_is_to_lead_every_other_tuned_method():
         row = judged(lead, Results(scores, pd.DataFrame(rows), empty, {}))
         return row["verdict"], row["estimate"], row["low"], row["high"]
 
-    assert found(rows) == ("supported", 0.04, 0.02, 0.05)
-    assert found([*rows[:1], rows[1] | {"low": -0.01}, rows[2]])[0] == "not supported"
-    assert judged(lead, results())["reason"] == "no other tuned method in this experiment"
+    assert found(rows) == ("supported", 0.05, 0.02, 0.08)
+    nearest = plain | {"b": others[3], "difference": 0.04, "low": 0.03, "high": 0.05}
+    assert found([*rows[:3], nearest, *rows[4:]]) == ("supported", 0.04, 0.02, 0.05)
+    assert found([*rows[:3], nearest | {"low": -0.01}, *rows[4:]])[0] == "not supported"
+    assert judged(lead, results())["reason"] == "needs 8 other tuned methods, and there are 0"
 
 
 def test_sentences_say_no_more_than_the_verdict():

@@ -233,8 +233,8 @@ def _difference(quantity: Difference, results: Results) -> Interval | str:
 def _lead(quantity: Lead, results: Results) -> Interval | str:
     names = [name for name in results.scores["method"].unique() if name.endswith("_tuned")]
     others = [name for name in names if name != quantity.of]
-    if not others:
-        return "no other tuned method in this experiment"
+    if len(others) < FEWEST_LED:
+        return f"needs {FEWEST_LED} other tuned methods, and there are {len(others)}"
     found = [_difference(Difference(kind="difference", of=[quantity.of, other]), results) for other in others]
     if missing := [reason for reason in found if isinstance(reason, str)]:
         return missing[0]
@@ -314,6 +314,9 @@ def _rank_correlation(quantity: RankCorrelation, results: Results) -> Interval |
 
 FEWEST_RANKED = 8
 """Methods that a rank correlation needs."""
+
+FEWEST_LED = 8
+"""Other tuned methods that a lead needs."""
 
 _QUANTITIES = {
     Difference: _difference,
