@@ -49,6 +49,7 @@ def measured(reference: Path) -> str:
     named = {
         "random_mask": "random mask",
         "random_mask_tuned": "tuned random mask",
+        "unmasked_tuned": "the repair without a mask, tuned alike,",
         "finetune": "fine-tuning",
     }
     shares = [
