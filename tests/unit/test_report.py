@@ -8,7 +8,7 @@ import pytest
 from random_mask.config import load
 from random_mask.report import figures, numbers, tables
 from random_mask.report.measures import MEASURES
-from random_mask.report.names import OPEN, label
+from random_mask.report.names import OPEN, colour, label
 from random_mask.report.originals import over_originals
 
 ROOT = Path(__file__).parents[2]
@@ -286,3 +286,9 @@ def test_a_figure_shows_every_example_that_it_should(experiment):
     bars = figures.epsilons(fleets, list(experiment.methods)).axes
     for panel in bars:
         assert sum(bar.get_height() for bar in panel.patches) == pytest.approx(1)
+
+
+def test_a_tuned_method_has_the_colour_of_its_own_even_where_that_is_not_drawn():
+    others = ["mine", "yours", "yours_tuned", "random_mask_tuned"]
+    assert colour("yours_tuned", others) == colour("yours", others) != colour("mine", others)
+    assert colour("yours_tuned", ["mine", "yours_tuned"]) == colour("yours", ["mine", "yours"])

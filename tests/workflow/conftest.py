@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from dry_runs import dry_run
 
 ROOT = Path(__file__).parents[2]
 PARTS = [
@@ -35,11 +36,15 @@ class Checkout:
 
     def planned(self, *arguments: str, config: str | Path = "config/smoke.yaml") -> set[str]:
         """Return the rules that Snakemake would run."""
-        process = self.snakemake("--dry-run", *arguments, config=config)
-        assert process.returncode == 0, process.stdout
-        _, _, table = process.stdout.partition("Job stats:\n")
+        _, _, table = self.plan(*arguments, config=config).partition("Job stats:\n")
         rows = [line.split() for line in table.partition("\n\n")[0].splitlines()[2:]]
         return {rule for rule, _ in rows} - {"total"}
+
+    def plan(self, *arguments: str, config: str | Path = "config/smoke.yaml") -> str:
+        """Return what a dry run prints."""
+        returncode, printed = dry_run(self.root, [*arguments, "--configfile", str(config)])
+        assert returncode == 0, printed
+        return printed
 
     def result(self, name: str) -> Path:
         return self.root / "results" / "smoke" / name

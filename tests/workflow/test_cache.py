@@ -176,9 +176,9 @@ def test_a_change_of_one_method_re_trains_that_method_only(finished, tmp_path):
 
 def trained(checkout, config) -> set[str]:
     """Return the fleets that the plan trains: name and models."""
-    text = checkout.snakemake("--dry-run", config=config).stdout
     jobs = re.findall(
-        r"Job \d+: (?:Fine-tuning|Retraining) models (\d+) to (\d+) of (?:the )?(\S+)(?: fleet)?", text
+        r"Job \d+: (?:Fine-tuning|Retraining) models (\d+) to (\d+) of (?:the )?(\S+)(?: fleet)?",
+        checkout.plan(config=config),
     )
     return {f"{fleet} {first}-{last}" for first, last, fleet in jobs}
 

@@ -1,7 +1,7 @@
 """Writes what depends on the claims into documents: `make claims` calls it, and a test compares.
 
-ARTIFACT.md gets the claims of `paper/claims.yaml`, README.md what the authors' run of the default experiment
-said of them.
+ARTIFACT.md gets the claims of `paper/claims.yaml`, README.md what the authors' runs of the default experiment
+and of all methods said of them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import pandas as pd
 
 from random_mask.config import load
 from random_mask.report.claims import NOT_TESTABLE, Claim, criterion, read_claims
+from random_mask.report.names import label
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "reference" / "digits"
+ALL_METHODS = ROOT / "reference" / "digits-all"
 
 
 def by_experiment(claims: list[Claim]) -> str:
@@ -36,39 +38,59 @@ def by_experiment(claims: list[Claim]) -> str:
     return "\n".join(parts)
 
 
-def measured(reference: Path) -> str:
-    """Return what a run said of the claims that it could test."""
+def measured(reference: Path, all_methods: Path) -> str:
+    """Return what a run said of the claims that it could test, and another of those left."""
     experiment = load(reference / "config.yaml")
-    judged = pd.read_csv(reference / "claims.csv")
-    rows = [
-        f"| {row.claim} | {row.estimate:.3f} [{row.low:.3f}, {row.high:.3f}] | {row.verdict} |"
-        for row in judged[judged["verdict"] != NOT_TESTABLE].itertuples()
-    ]
     scores = pd.read_csv(reference / "scores.csv").set_index("method")
-    ceiling = scores.loc["retrain", "score"]
     named = {
         "random_mask": "random mask",
         "random_mask_tuned": "tuned random mask",
         "unmasked_tuned": "the repair without a mask, tuned alike,",
         "finetune": "fine-tuning",
     }
-    shares = [
-        f"{name} {scores.loc[method, 'score']:.3f} ({scores.loc[method, 'score'] / ceiling:.0%})"
-        for method, name in named.items()
-        if method in scores.index
-    ]
+    shares = [shared(scores, method, name) for method, name in named.items() if method in scores.index]
+    more = pd.read_csv(all_methods / "scores.csv").set_index("method")
+    others = more.drop(["original", "retrain"])["score"].nlargest(5).index
+    judged, judged_more = (tested(folder) for folder in (reference, all_methods))
     return "\n".join(
         [
             f"On scikit-learn's digits, with {experiment.models} models a fleet and "
             f"{experiment.data.forgotten} images to forget. Scores, and their share of the ceiling of "
-            f"{ceiling:.3f}: {', '.join(shares)}.",
+            f"{scores.loc['retrain', 'score']:.3f}: {', '.join(shares)}.",
             "",
-            "| claim | difference, share or ratio that decides, 95 % interval | verdict |",
-            "|---|---|---|",
-            *rows,
+            *table(judged),
+            "",
+            f"Of the {len(more) - 2} methods and variants of `config/digits-all.yaml`, run alike, "
+            f"the five highest are {', '.join(shared(more, method, label(method)) for method in others)}.",
+            "",
+            *table(judged_more[~judged_more["claim"].isin(judged["claim"])]),
             "",
         ]
     )
+
+
+def tested(reference: Path) -> pd.DataFrame:
+    """Return the claims that a run could test."""
+    judged = pd.read_csv(reference / "claims.csv")
+    return judged[judged["verdict"] != NOT_TESTABLE]
+
+
+def table(judged: pd.DataFrame) -> list[str]:
+    """Return the lines of a table of verdicts."""
+    return [
+        "| claim | difference, share or ratio that decides, 95 % interval | verdict |",
+        "|---|---|---|",
+        *(
+            f"| {row.claim} | {row.estimate:.3f} [{row.low:.3f}, {row.high:.3f}] | {row.verdict} |"
+            for row in judged.itertuples()
+        ),
+    ]
+
+
+def shared(scores: pd.DataFrame, method: str, name: str) -> str:
+    """Return the score of a method, and its share of the ceiling."""
+    score = scores.loc[method, "score"]
+    return f"{name} {score:.3f} ({score / scores.loc['retrain', 'score']:.0%})"
 
 
 def renewed(document: str, name: str, content: str) -> str:
@@ -87,7 +109,7 @@ def documents() -> dict[Path, str]:
     claims = read_claims(ROOT / "paper" / "claims.yaml")
     contents = {
         "ARTIFACT.md": ("claims", by_experiment(claims)),
-        "README.md": ("results", measured(REFERENCE)),
+        "README.md": ("results", measured(REFERENCE, ALL_METHODS)),
     }
     return {
         ROOT / path: renewed((ROOT / path).read_text(), name, content)

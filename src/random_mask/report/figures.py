@@ -76,8 +76,8 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
         methods: unlearning methods, in the order of the rows.
     """
     rows = ["original", *methods, "retrain"]
-    row = min(0.28, (HEIGHT - 0.5) / len(rows))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 0.5 + row * len(rows)), sharey=True)
+    height = 0.5 + min(0.28, (HEIGHT - 0.5) / len(rows)) * len(rows)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
     panels = [(left, "score", "score"), (right, "forgetting_quality", "forgetting quality")]
     for axes, column, title in panels:
         _bounds(axes, table, column, vertical=True)
@@ -96,7 +96,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
                 )
         axes.set(xlabel=title, xlim=(-0.008, None))
     left.set_yticks(range(len(rows)), [label(method) for method in rows])
-    left.invert_yaxis()
+    left.set_ylim(len(rows) - 0.3, -0.7)
     sns.despine(figure)
     return figure
 

@@ -80,13 +80,19 @@ def label(method: str) -> str:
 
 
 def colour(method: str, methods: list[str]) -> tuple[float, float, float]:
-    """Return the colour of a method; one that has none of its own gets the next by its place in `methods`."""
+    """Return the colour of a method, with tuned values or not.
+
+    One that has none of its own gets the next by its place in `methods`.
+    """
     if method in _COLOURS:
         return _COLOURS[method]
     if method.startswith("random_mask_"):
         return _PALETTE[0]
-    if method.endswith("_tuned"):
-        return colour(method.removesuffix("_tuned"), methods)
-    others = [name for name in methods if name not in _COLOURS]
+    others = [name for name in map(_untuned, methods) if name not in _COLOURS]
     free = [c for c in _PALETTE if c not in _COLOURS.values()]
-    return free[others.index(method) % len(free)]
+    own = _untuned(method)
+    return _COLOURS[own] if own in _COLOURS else free[others.index(own) % len(free)]
+
+
+def _untuned(method: str) -> str:
+    return method if method in _COLOURS else method.removesuffix("_tuned")
