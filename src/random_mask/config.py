@@ -263,16 +263,22 @@ class Experiment(Section):
             ("finetune", "retrain"),
         ]
         pairs += [("random_mask", name) for name in self.ratio_series().values() if name != "random_mask"]
-        # Every variant of random mask against the plain one that spares the same tensors.
-        plain = {spare: name for name, spare in STUDIED.items() if spare}
-        for name, method in self.methods.items():
-            if name.startswith("random_mask_") and name not in STUDIED:
-                pairs.append((name, plain[getattr(method.perturb, "spare", "published")]))
+        pairs += self.ablations()
         # The tuned one against all others.
         if TUNED in self.methods:
             others = [name for name in [*self.shown(), "retrain"] if name != TUNED]
             pairs += [(TUNED, other) for other in others]
         return list(dict.fromkeys(pairs))
+
+    def ablations(self) -> list[tuple[str, str]]:
+        """Return every variant of random mask with the plain one that spares the same tensors."""
+        plain = {spare: name for name, spare in STUDIED.items() if spare}
+        variants = [
+            (name, plain[getattr(method.perturb, "spare", "published")])
+            for name, method in self.methods.items()
+            if name.startswith("random_mask_") and name not in {*STUDIED, TUNED}
+        ]
+        return [("random_mask_described", "random_mask"), *variants]
 
     def ratio_series(self) -> dict[float, str]:
         """Return the fleet that stands for each mask ratio of the sweep: {ratio: method name}, sorted."""

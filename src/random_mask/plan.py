@@ -14,7 +14,7 @@ from random_mask.settings import ARCHIVES, Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
-FIGURES = ("scores", "mask_ratio", "confidences", "epsilons", "training", "by_n", "agreement")
+FIGURES = ("scores", "mask_ratio", "ablations", "confidences", "epsilons", "training", "by_n", "agreement")
 PAGES = ("scores", "comparisons", "claims")
 TABLES = (
     "scores",

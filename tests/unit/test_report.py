@@ -260,6 +260,37 @@ def test_no_interval_of_a_pooled_score_goes_below_zero(scores):
     assert (found["score_high"] > far["score_high"].max()).all()
 
 
+def test_the_figure_of_ablations_has_every_variant_with_its_own_difference():
+    experiment = load(ROOT / "config" / "digits-all.yaml")
+    pairs = experiment.ablations()
+    variants = [name for name in experiment.methods if name.startswith("random_mask_")]
+    assert [variant for variant, _ in pairs] == [name for name in variants if name != "random_mask_tuned"]
+    assert ("random_mask_layers", "random_mask_described") in pairs
+    assert ("random_mask_held", "random_mask") in pairs
+    assert set(pairs) <= set(experiment.pairs())
+    table = pd.DataFrame(
+        {
+            "a": a,
+            "b": b,
+            "original": original,
+            "quantity": quantity,
+            "difference": (d := place / 100 + original / 10 + shift),
+            "low": d - 0.01,
+            "high": d + 0.02,
+        }
+        for place, (a, b) in enumerate([*pairs, ("random_mask", "finetune")])
+        for original in (1, 0)
+        for shift, quantity in enumerate(("score", "forgetting_quality"))
+    )
+    figure = figures.ablations(table, pairs)
+    for shift, axes in enumerate(figure.axes):
+        points = [container.lines[0].get_xydata() for container in axes.containers]
+        assert len(points) == len(pairs)
+        for place, drawn in enumerate(points):
+            assert list(drawn[:, 0]) == pytest.approx([place / 100 + shift, place / 100 + shift + 0.1])
+            assert drawn[:, 1].round() == pytest.approx([place, place])
+
+
 def test_figures_are_the_same_bytes_again(scores, experiment, tmp_path):
     for path in (tmp_path / "a.pdf", tmp_path / "b.pdf"):
         figures.save(figures.scores(scores, list(experiment.methods)), path)

@@ -42,6 +42,7 @@ rule figures:
     """Draw the figures."""
     input:
         scores=plan.source("scores.csv"),
+        comparisons=plan.source("comparisons.csv"),
         by_n=plan.source("scores_by_n.csv"),
         measures=plan.source("measures.csv"),
         examples=plan.source("examples.npz"),
@@ -71,13 +72,14 @@ rule figures:
             methods=plan.reported(wildcards.folder).shown(),
             drawn=plan.reported(wildcards.folder).drawn(),
             ratios=plan.reported(wildcards.folder).ratio_series(),
+            ablations=plan.reported(wildcards.folder).ablations(),
         ),
     message:
         "Drawing the figures"
     shell:
         "python -m random_mask.stages.figures --settings {params.settings:q} --scores {input.scores:q} "
-        "--by-n {input.by_n:q} --measures {input.measures:q} --examples {input.examples:q} "
-        "--output {output:q} 2> {log:q}"
+        "--comparisons {input.comparisons:q} --by-n {input.by_n:q} --measures {input.measures:q} "
+        "--examples {input.examples:q} --output {output:q} 2> {log:q}"
 
 
 rule tables:

@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.stats import t
 
 from random_mask.files import replacing
@@ -21,7 +22,7 @@ from random_mask.report.measures import FEWEST_METHODS, MEASURES
 from random_mask.report.names import colour, label
 from random_mask.report.originals import over_originals
 
-__all__ = ["agreement", "by_n", "confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
+__all__ = ["ablations", "agreement", "by_n", "confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
 
 WIDTH = 6.5
 """Width of the text of the paper, in inches: figures are drawn at the size at which they are read."""
@@ -83,8 +84,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
         _bounds(axes, table, column, vertical=True)
         for place, method in enumerate(rows):
             chosen = table[table["method"] == method].sort_values("original")
-            offsets = np.linspace(-0.2, 0.2, len(chosen)) if len(chosen) > 1 else [0.0]
-            for (_, row), offset in zip(chosen.iterrows(), offsets, strict=True):
+            for (_, row), offset in zip(chosen.iterrows(), _beside(len(chosen)), strict=True):
                 axes.errorbar(
                     row[column],
                     place + offset,
@@ -142,6 +142,38 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
         )
     right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
     _legend_above(right, columns=3)
+    sns.despine(figure)
+    return figure
+
+
+def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Figure:
+    """Draw the paired difference of each variant of random mask to the plain one, with its interval.
+
+    Args:
+        table: `comparisons.csv`.
+        pairs: each variant and the plain random mask that it is compared with, in the order of the rows.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.8 + 0.2 * len(pairs)), sharey=True)
+    titles = {"score": "difference of the score", "forgetting_quality": "difference of the forgetting quality"}
+    markers = {plain: marker for marker, plain in zip("os", dict.fromkeys(b for _, b in pairs), strict=False)}
+    for axes, (quantity, title) in zip(panels, titles.items(), strict=True):
+        axes.axvline(0, color="0.35", lw=0.8, ls=":", zorder=1)
+        for place, (variant, plain) in enumerate(pairs):
+            of_pair = (table["a"] == variant) & (table["b"] == plain) & (table["quantity"] == quantity)
+            rows = table[of_pair].sort_values("original")
+            errors = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
+            axes.errorbar(
+                rows["difference"], place + _beside(len(rows)), xerr=errors, fmt=markers[plain], ms=4,
+                capsize=2, color=colour(plain, []),
+            )  # fmt: skip
+        axes.set(xlabel=title)
+    panels[0].set_yticks(range(len(pairs)), [label(variant) for variant, _ in pairs])
+    panels[0].set_ylim(len(pairs) - 0.3, -0.7)
+    handles = [
+        Line2D([], [], ls="", marker=marker, ms=4, color=colour(plain, []), label=f"against {label(plain)}")
+        for plain, marker in markers.items()
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     sns.despine(figure)
     return figure
 
@@ -314,6 +346,11 @@ def agreement(correlations: pd.DataFrame) -> Figure:
     axes.tick_params(axis="x", rotation=40)
     plt.setp(axes.get_xticklabels(), ha="right", rotation_mode="anchor")
     return figure
+
+
+def _beside(originals: int) -> np.ndarray:
+    """Return how far the points of several originals lie from the middle of their row."""
+    return np.linspace(-0.2, 0.2, originals) if originals > 1 else np.zeros(1)
 
 
 def _error(row: pd.Series, column: str) -> list[list[float]]:

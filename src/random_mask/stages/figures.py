@@ -18,12 +18,14 @@ class Settings(BaseModel):
     methods: list[str]
     drawn: list[str]
     ratios: dict[str, str]
+    ablations: list[tuple[str, str]]
 
 
 def main(
     *,
     settings: Settings,
     scores: Input,
+    comparisons: Input,
     by_n: Input,
     measures: Input,
     examples: Input,
@@ -38,6 +40,7 @@ def main(
     drawings = {
         "scores": lambda: figures.scores(table, settings.methods),
         "mask_ratio": lambda: figures.mask_ratio(table, ratios),
+        "ablations": lambda: figures.ablations(pd.read_csv(comparisons), settings.ablations),
         "confidences": lambda: figures.confidences(fleets, settings.drawn),
         "epsilons": lambda: figures.epsilons(fleets, settings.drawn),
         "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.drawn),
