@@ -56,12 +56,13 @@ def measured(reference: Path, all_methods: Path) -> str:
         [
             f"On scikit-learn's digits, with {experiment.models} models a fleet and "
             f"{experiment.data.forgotten} images to forget. Scores, their share of the ceiling of "
-            f"{scores.loc['retrain', 'score']:.3f}, and the cost as a share of a retraining: {'; '.join(shares)}.",
+            f"{scores.loc['retrain', 'score']:.3f}, and the cost as a share of a retraining: "
+            f"{'; '.join(shares)}.",
             "",
             *table(judged),
             "",
-            f"Of the {len(more) - 2} methods and variants of `config/digits-all.yaml`, on the same data and seeds, "
-            f"the five highest are {'; '.join(shared(more, method, label(method)) for method in others)}.",
+            f"Of the {len(more) - 2} methods and variants of `config/digits-all.yaml`, on the same data and "
+            f"seeds, the five highest are {'; '.join(shared(more, method, label(method)) for method in others)}.",
             "",
             *table(judged_more[~judged_more["claim"].isin(judged["claim"])]),
             "",

@@ -22,7 +22,17 @@ from random_mask.report.measures import FEWEST_METHODS, MEASURES
 from random_mask.report.names import colour, label
 from random_mask.report.originals import over_originals
 
-__all__ = ["ablations", "agreement", "by_n", "confidences", "epsilons", "mask_ratio", "save", "scores", "training"]
+__all__ = [
+    "ablations",
+    "agreement",
+    "by_n",
+    "confidences",
+    "epsilons",
+    "mask_ratio",
+    "save",
+    "scores",
+    "training",
+]
 
 WIDTH = 6.5
 """Width of the text of the paper, in inches: figures are drawn at the size at which they are read."""
@@ -154,9 +164,9 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Figure:
         pairs: each variant and the plain random mask that it is compared with, in the order of the rows.
     """
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.8 + 0.2 * len(pairs)), sharey=True)
-    titles = {"score": "difference of the score", "forgetting_quality": "difference of the forgetting quality"}
+    quantities = {"score": "score", "forgetting_quality": "forgetting quality"}
     markers = {plain: marker for marker, plain in zip("os", dict.fromkeys(b for _, b in pairs), strict=False)}
-    for axes, (quantity, title) in zip(panels, titles.items(), strict=True):
+    for axes, (quantity, name) in zip(panels, quantities.items(), strict=True):
         axes.axvline(0, color="0.35", lw=0.8, ls=":", zorder=1)
         for place, (variant, plain) in enumerate(pairs):
             of_pair = (table["a"] == variant) & (table["b"] == plain) & (table["quantity"] == quantity)
@@ -166,7 +176,7 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Figure:
                 rows["difference"], place + _beside(len(rows)), xerr=errors, fmt=markers[plain], ms=4,
                 capsize=2, color=colour(plain, []),
             )  # fmt: skip
-        axes.set(xlabel=title)
+        axes.set(xlabel=f"difference of the {name}")
     panels[0].set_yticks(range(len(pairs)), [label(variant) for variant, _ in pairs])
     panels[0].set_ylim(len(pairs) - 0.3, -0.7)
     handles = [
