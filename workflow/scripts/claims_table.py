@@ -62,7 +62,8 @@ def measured(reference: Path, all_methods: Path) -> str:
             *table(judged),
             "",
             f"Of the {len(more) - 2} methods and variants of `config/digits-all.yaml`, on the same data and "
-            f"seeds, the five highest are {'; '.join(shared(more, method, label(method)) for method in others)}.",
+            f"seeds, the five highest are "
+            f"{'; '.join(shared(more, method, label(method)) for method in others)}.",
             "",
             *table(judged_more[~judged_more["claim"].isin(judged["claim"])]),
             "",
