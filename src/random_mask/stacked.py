@@ -109,9 +109,10 @@ class _WholeMapConv2d(nn.Module):
         matrix = torch.cat(windows, dim=1) if len(windows) > 1 else windows[0]
         batch, _, height, width = maps.shape
         flat = maps.view(batch, models, channels, height, width).permute(1, 0, 3, 4, 2).flatten(2)
-        products = torch.bmm(flat, matrix.transpose(1, 2))
-        shape = (models, batch, len(self.windows_y), len(self.windows_x), out)
-        joined = products.view(shape).permute(1, 2, 3, 0, 4).flatten(3)
+        # With the matrix on the left its gradient has its own layout, and is not transposed to be added up.
+        products = torch.bmm(matrix, flat.transpose(1, 2))
+        shape = (models, len(self.windows_y), len(self.windows_x), out, batch)
+        joined = products.view(shape).permute(4, 1, 2, 0, 3).contiguous().flatten(3)
         return joined.permute(0, 3, 1, 2)
 
 
