@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from random_mask.cost import looked_at, work_of
 from random_mask.errors import InputError
 from random_mask.seeds import generator
-from random_mask.settings import Data, Number, Precision, RandomMask, Recipe, Section, Step
+from random_mask.settings import Data, Number, Precision, RandomMask, Recipe, Relearning, Section, Step
 
 __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
@@ -118,6 +118,8 @@ class Experiment(Section):
     """Trials by which hyper-parameters are chosen; the choice is in `results/<experiment>/chosen.yaml`."""
     tuned: Tuned | None = None
     """Methods that an earlier search chose, in addition."""
+    relearn: Relearning | None = None
+    """How soon the forget set is learned again, as a further measure; computed only if it is given."""
     shards: Shards = Shards()
     """How the work is cut into jobs."""
 
@@ -157,6 +159,10 @@ class Experiment(Section):
         for key in ("objective", "images", "labels", "last", "salient", "kept_gradient"):
             if getattr(self.training, key) != getattr(plain, key):
                 raise ValueError(f"training.{key}: for unlearning only; remove it")
+        if self.relearn and self.relearn.models > self.models:
+            raise ValueError(
+                f"relearn.models: {self.relearn.models}, but a fleet has {self.models}; lower it"
+            )
         self._check_last_batches()
         self._check_trials()
         return self
@@ -190,6 +196,8 @@ class Experiment(Section):
         retain = self.data.train - self.data.forgotten
         uses = [("training.batch", self.data.train, self.training), ("training.batch", retain, self.training)]
         sizes = self._sizes()
+        if self.relearn:
+            uses.append(("relearn.finetune.batch", sizes["forget"], self.relearn.finetune))
         for name, method in self.methods.items():
             recipes = [recipe for step in method.steps() for recipe in step.finetune]
             uses += [

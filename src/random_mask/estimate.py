@@ -188,11 +188,12 @@ def predict(experiment: Experiment, pace: Pace, cores: int) -> Estimate:
         spent = stages.setdefault(job.stage, dict.fromkeys(KINDS, 0.0))
         for kind, seconds in job.seconds.items():
             spent[kind] += seconds
-    trains = sum(job.stage in ("train_original", "retrain", "finetune") for job in jobs)
+    trains = sum(job.stage in ("train_original", "retrain", "finetune", "relearn") for job in jobs)
     at_once = min(cores, trains)
     # The data set is held as it is read and as it is used.
     held = pace.memory["torch"] + 2 * _pixels(experiment)
     fleets = 2 + len(experiment.all_methods()) * experiment.originals
+    each = experiment.models + (experiment.relearn.models if experiment.relearn else 0)
     return Estimate(
         jobs=Counter(job.stage for job in jobs),
         seconds=stages,
@@ -200,7 +201,7 @@ def predict(experiment: Experiment, pace: Pace, cores: int) -> Estimate:
         wall=WORKFLOW_SECONDS + wall_time(jobs, cores, pace.gpu.count if pace.gpu else 0),
         disk=disk(experiment, pace, len(jobs)),
         memory=at_once * held + max(0, cores - at_once) * pace.memory["numpy"],
-        models=experiment.originals + fleets * experiment.models,
+        models=experiment.originals + fleets * each,
     )
 
 
@@ -215,6 +216,8 @@ def jobs_of(experiment: Experiment, pace: Pace) -> list[Job]:
         for role in ("oracle", "retrain")
         for first, last in shards(n, experiment.shards.retrain)
     ]
+    if experiment.relearn:
+        jobs += [prices.relearn(role, ["prepare_data"], retraining) for role in ("oracle", "retrain")]
     for number in originals:
         for name, method in methods.items():
             fleet, drawn, needs = f"{name} {number}", f"masks {name} {number}", [f"original {number}"]
@@ -223,10 +226,14 @@ def jobs_of(experiment: Experiment, pace: Pace) -> list[Job]:
                 jobs += [prices.masks(drawn, needs, method.steps(), models) for models in spans]
                 needs = [drawn]
             jobs += [prices.fit("finetune", fleet, needs, method.steps(), models) for models in spans]
+            if experiment.relearn:
+                jobs.append(prices.relearn(fleet, needs, method.steps()))
         for name in ["original", *methods, "retrain"]:
             fleet = "retrain" if name == "retrain" else f"{name} {number}"
             jobs.append(prices.metric("evaluate", f"evaluate {name}", ["oracle", fleet], prices.interval))
-            jobs.append(prices.measures(f"measure {name}", ["oracle", fleet]))
+            again = {f"relearn {fleet}", "relearn oracle"} if experiment.relearn else set()
+            again.discard(f"relearn original {number}")
+            jobs.append(prices.measures(f"measure {name}", ["oracle", fleet, *again]))
     compared = 2 * prices.interval * experiment.originals
     jobs += [
         prices.metric("compare", "compare", [f"evaluate {a}", f"evaluate {b}"], compared)
@@ -335,6 +342,17 @@ class _Prices:
         seconds = {"training": training, "evaluation": evaluated / pace.inference}
         gpu_seconds = on_gpu if pace.gpu else None
         return self._job(stage, group, needs, seconds, gpu_seconds, priority, models=len(models))
+
+    def relearn(self, role: str, needs: list[str], steps: Sequence[Step]) -> Job:
+        """Return the job in which models of a fleet are trained once more, and relearn."""
+        relearning = self.experiment.relearn
+        again = Step(finetune=[relearning.finetune])
+        models = range(relearning.models)
+        job = self.fit("relearn", f"relearn {role}", needs, [*steps, again], models)
+        looks = relearning.models * (relearning.finetune.epochs + 1) * self.sizes["forget"]
+        if not self.pace.gpu:
+            job.seconds["evaluation"] += looks / self.pace.inference
+        return job
 
     def _job(
         self,
@@ -499,6 +517,7 @@ def calibrate(experiment: Experiment, *, processes: int | None = None, seconds: 
     processes = processes or os.cpu_count() or 1
     methods = experiment.all_methods().values()
     recipes = [recipe for method in methods for step in method.steps() for recipe in step.finetune]
+    recipes += [experiment.relearn.finetune] if experiment.relearn else []
     n = experiment.models
     request = {
         "seconds": seconds,
@@ -550,3 +569,5 @@ def _jobs_of_models(experiment: Experiment) -> Iterator[int]:
     for size in (experiment.shards.retrain, experiment.shards.unlearn):
         for first, last in shards(experiment.models, size):
             yield last - first + 1
+    if experiment.relearn:
+        yield experiment.relearn.models

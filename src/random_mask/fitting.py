@@ -26,7 +26,7 @@ from random_mask.settings import RandomMask, Recipe, Step
 from random_mask.stacked import stack, unstacked, whole
 from random_mask.training import Images, Tables, evaluate, fit, gradients, summarise
 
-__all__ = ["Fleet", "Run", "Weights", "fit_fleet", "flattened", "suffix"]
+__all__ = ["Fleet", "Run", "Weights", "fit_fleet", "flattened", "network_of", "suffix"]
 
 Weights = dict[str, np.ndarray]
 
@@ -155,7 +155,7 @@ class Run:
 
     def network(self, weights: Weights | None = None) -> nn.Module:
         """Return the network with these weights, by default its own, without dead taps."""
-        return without_dead_taps(_network(self.weights if weights is None else weights), self.images.size)
+        return without_dead_taps(network_of(self.weights if weights is None else weights), self.images.size)
 
     def initial(self) -> Weights:
         """Return weights drawn as before training, another draw in every step."""
@@ -174,13 +174,14 @@ class Run:
 
     def _gradients(self, part: str, **options: bool) -> Weights:
         indices = {**self.parts, "train": np.union1d(self.parts["retain"], self.parts["forget"])}[part]
-        network = stack([_network(self.weights)]).to(self.images.pixels.device)
+        network = stack([network_of(self.weights)]).to(self.images.pixels.device)
         found = gradients(network, self.images, indices, **options)
         self.passed += len(indices)
         return {name: gradient[0].cpu().numpy() for name, gradient in found.items()}
 
 
-def _network(weights: Weights) -> nn.Module:
+def network_of(weights: Weights) -> nn.Module:
+    """Return a network with these weights, which it copies."""
     return resnet18_with({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
 
 
@@ -298,7 +299,7 @@ class _Lookup:
     def _logits(self, who: str) -> torch.Tensor:
         if who not in self.known:
             if who == "teacher":
-                network = _network(self.fleet.original)
+                network = network_of(self.fleet.original)
             else:
                 seed = seed_of(self.fleet.seed, self.fleet.role, 0, "stranger")
                 network = build_resnet18(self.images.classes, seed=seed)

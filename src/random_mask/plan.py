@@ -126,9 +126,30 @@ class Plan:
             return []
         return [self.path(f"masks/{method}/original-{original}/models-{first}-{last}.safetensors")]
 
+    def relearned(self, role: str) -> list[str]:
+        """Return the losses of a fleet that learns the forget set again, if the experiment has that."""
+        asked = self.experiment.relearn is not None and not role.startswith("original/")
+        return [self.path(f"relearn/{role}.npz")] if asked else []
+
+    def start(self, role: str) -> list[str]:
+        """Return the weights that the models of a fleet start from, or nothing for a retrained one."""
+        _, _, number = role.partition("/original-")
+        return [self.path(f"original/{number}.safetensors")] if number else []
+
+    def masks_of(self, role: str, models: int) -> list[str]:
+        """Return the files of the masks of the first models of a fleet, or nothing if it draws none."""
+        method, _, number = role.partition("/original-")
+        if not number:
+            return []
+        size = self.experiment.shards.unlearn
+        spans = shards(self.experiment.models, size)[: -(-models // size)]
+        each = [self.masks(method, number, f"{first:04d}", f"{last:04d}") for first, last in spans]
+        return [path for paths in each for path in paths]
+
     def steps(self, method: str) -> list[dict[str, Any]]:
-        """Return the steps of a method."""
-        return [_plain(step) for step in self.experiment.all_methods()[method].steps()]
+        """Return the steps of a method; none of a retrained fleet."""
+        known = self.experiment.all_methods()
+        return [_plain(step) for step in known[method].steps()] if method in known else []
 
     def perturbations(self, method: str) -> list[dict[str, Any]]:
         """Return, for each step of a method and each cycle of it, how its masks are drawn, if it has any."""

@@ -83,6 +83,8 @@ class Needs:
         """Return how many models a job trains."""
         if rule == "train_original":
             return 1
+        if rule == "relearn":
+            return self.experiment.relearn.models
         return _models(wildcards) if rule in ("retrain", "finetune") else 0
 
     def seconds(self, rule: str, wildcards: Wildcards) -> float:
@@ -96,13 +98,17 @@ class Needs:
             case "retrain":
                 return _models(wildcards) * self._training_seconds(self.experiment.training, retain)
             case "finetune":
-                # Every step may also look at the images once to find the weights that matter.
-                spent = sum(
-                    step.cycles * self._training_seconds(recipe, 2 * retain)
-                    for step in self.experiment.all_methods()[wildcards.method].steps()
-                    for recipe in step.finetune
+                return _models(wildcards) * self._unlearning_seconds(wildcards.method)
+            case "relearn":  # the model once more, then an epoch is as much training as evaluation
+                relearning = self.experiment.relearn
+                method = wildcards.role.partition("/")[0]
+                trained = (
+                    self._unlearning_seconds(method)
+                    if method in self.experiment.all_methods()
+                    else self._training_seconds(self.experiment.training, retain)
                 )
-                return _models(wildcards) * spent
+                again = self._training_seconds(relearning.finetune, 2 * (data.forgotten or data.train // 10))
+                return relearning.models * (trained + again)
             case "perturb":
                 return _models(wildcards) * SECONDS_A_MASK
             case "evaluate":
@@ -119,6 +125,15 @@ class Needs:
             case _:  # reading the data, tables, figures, the paper
                 return 60 + self._images * self._area / IMAGES_A_SECOND
 
+    def _unlearning_seconds(self, method: str) -> float:
+        # Every step may also look at the images once to find the weights that matter.
+        retain = self.experiment.data.train - self.experiment.data.forgotten
+        return sum(
+            step.cycles * self._training_seconds(recipe, 2 * retain)
+            for step in self.experiment.all_methods()[method].steps()
+            for recipe in step.finetune
+        )
+
     def _training_seconds(self, recipe: Recipe, images: int) -> float:
         # One more pass over everything makes the logits that are kept.
         return (recipe.epochs * images + self._images) * self._area / IMAGES_A_SECOND
@@ -127,14 +142,18 @@ class Needs:
         # As it is read, and in the order in which it is used.
         pixels = 2 * self._images * self._area * IMAGE_MB
         match rule:
-            case "train_original" | "retrain" | "finetune":
+            case "train_original" | "retrain" | "finetune" | "relearn":
                 steps = [step for m in self.experiment.methods.values() for step in m.steps()]
                 batches = [recipe.batch for step in steps for recipe in step.finetune]
                 at_once = max(EVALUATED_AT_ONCE, self.experiment.training.batch, *batches)
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
                 model = 5 * MODEL_MB + at_once * self._area * ACTIVATIONS_MB
-                shard = 1 if rule == "train_original" else _models(wildcards)
-                return TORCH_MB + pixels + model + shard * (STACKED_MB + 2 * self._kept * self._logits_mb)
+                each = STACKED_MB + 2 * self._kept * self._logits_mb
+                if rule == "relearn":  # the weights of all its models
+                    return TORCH_MB + pixels + model + self.experiment.relearn.models * (each + MODEL_MB)
+                return (
+                    TORCH_MB + pixels + model + (1 if rule == "train_original" else _models(wildcards)) * each
+                )
             case "perturb":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
             case "evaluate" | "measure":  # two fleets, joined from their shards

@@ -29,6 +29,7 @@ __all__ = [
     "RandomMask",
     "Recipe",
     "Reinitialise",
+    "Relearning",
     "Section",
     "SmallestGradient",
     "Step",
@@ -293,6 +294,24 @@ class Recipe(Section):
     def passed_over(self) -> str:
         """The part that an epoch passes over: for `both`, retain, with batches of forget beside."""
         return "retain" if self.images == "both" else self.images
+
+
+class Relearning(Section):
+    """Some models of every fleet learn the forget set again: how soon shows what they still know of it."""
+
+    models: Annotated[int, Field(ge=2)] = 4
+    """The first so many models of every fleet, trained once more for it, since weights are not kept."""
+    finetune: Recipe
+    """How: on `images: forget`, at a constant learning rate so low that the original's loss falls from the
+    start, for as many epochs as retrained models need to come down to it."""
+
+    @model_validator(mode="after")
+    def _on_forget(self) -> Relearning:
+        fits = {"images": "forget", "schedule": "constant", "objective": "cross_entropy"}
+        for key, value in fits.items():
+            if getattr(self.finetune, key) != value:
+                raise ValueError(f"finetune.{key}: relearning takes `{value}`")
+        return self
 
 
 class NoPerturbation(Section):

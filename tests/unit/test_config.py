@@ -46,6 +46,10 @@ def change(content: dict, path: str, value) -> dict:
 
 
 MASK = {"name": "random_mask", "ratio": 0.3, "spare": "published"}
+RELEARN = {
+    **{"images": "forget", "epochs": 2, "batch": 64, "optimizer": "adam"},
+    **{"learning_rate": 1e-4, "schedule": "constant"},
+}
 MISTAKES = [
     ("modles", 16, "modles: unknown key"),
     ("data.trian", 5, "data.trian: unknown key"),
@@ -84,6 +88,14 @@ MISTAKES = [
     ("data", None, "data: "),
     ("training.batch", 759, "training.batch: 760 images in batches of 759"),
     ("replicates", 3, "replicates: "),
+    ("relearn", {"models": 17, "finetune": RELEARN}, "relearn.models: 17, but a fleet has 16"),
+    ("relearn", {"finetune": RELEARN | {"images": "retain"}}, "relearn.finetune.images: relearning takes"),
+    (
+        "relearn",
+        {"finetune": RELEARN | {"schedule": "cosine"}},
+        "relearn.finetune.schedule: relearning takes",
+    ),
+    ("relearn", {"finetune": RELEARN | {"batch": 39}}, "relearn.finetune.batch: 40 images in batches of 39"),
 ]
 
 

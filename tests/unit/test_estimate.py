@@ -62,13 +62,20 @@ def test_costs_are_those_computed_by_hand():
         "evaluation": 4 * 4 * 224,
         "start-up": 4 * 5,
     }
+    # Two models of each of the six fleets once more, then two epochs of the 16 forget examples.
+    again = 2 * 16 + 2 * 1 + 10
+    assert costs(found, "relearn") == {
+        "training": 2 * 2 * (2 * 112 + 2 * 4 + again) + 4 * 2 * (112 + 4 + again),
+        "evaluation": 6 * 2 * (224 + 3 * 16),
+        "start-up": 6 * 5,
+    }
     assert costs(found, "perturb") == {"training": 3 * 4 * 7, "start-up": 3 * 2}
     # 16 forget examples: once with all 4 models, and 100 times with 3 of them.
     interval = 16 * (0.004 + 100 * 0.003)
     assert costs(found, "evaluate") == pytest.approx({"evaluation": 6 * interval, "start-up": 6 * 3})
     assert costs(found, "compare") == pytest.approx({"evaluation": 5 * 2 * interval, "start-up": 5 * 3})
     assert costs(found, "scores_by_n") == {"start-up": 5 * 3}  # no smaller fleet has 8 models
-    assert found.models == 1 + 2 * 4 + 4 * 4
+    assert found.models == 1 + (2 + 4) * (4 + 2)
     assert found.core_seconds == pytest.approx(sum(found.by_kind().values()))
 
 
@@ -91,6 +98,8 @@ def test_jobs_are_those_of_the_workflow():
         assert counts["finetune"] == sum(n for role, n in fleets.items() if "/original-" in role)
         assert counts["evaluate"] == len(plan.evaluations())
         assert counts["measure"] == len(plan.measures)
+        again = {path for role in ["oracle", *roles] for path in plan.relearned(role)}
+        assert counts["relearn"] == len(again) == 2 + studied.originals * len(studied.all_methods())
         assert counts["compare"] == len(plan.comparisons)
         assert counts["scores_by_n"] == len(plan.by_n)
 
@@ -158,13 +167,15 @@ def test_on_more_cores_it_takes_less_time_but_never_less_than_its_longest_chain(
 
 
 def test_a_gpu_takes_over_training():
-    gpu = Gpu(count=1, whole=1.0, live={(32, 4): 4.0})
+    gpu = Gpu(count=1, whole=1.0, live={(32, 4): 4.0, (32, 2): 4.0})
     pace = dataclasses.replace(PACE, gpu=gpu)
     found = predict(experiment(), pace, cores=8)
     # Evaluation is a forward pass, a third of the work of a training step.
     retrained = 4 * (2 * 112 + 224 / 3) / 4
     unlearned = 4 * (112 + 224 / 3) / 4
-    assert found.gpu_seconds == pytest.approx(2 * 128 + 224 / 3 + 2 * retrained + 4 * unlearned)
+    again = 2 * (retrained / 2) + 4 * (unlearned / 2) + 6 * 2 * (2 * 16) / 4
+    trained = 2 * 128 + 224 / 3 + 2 * retrained + 4 * unlearned
+    assert found.gpu_seconds == pytest.approx(trained + again)
     assert found.wall > found.gpu_seconds
 
 
@@ -198,7 +209,7 @@ def test_the_command_prints_the_costs(capsys, monkeypatch):
     assert cli.main(["estimate", "--configfile", path, "--cores", "3"]) == 0
     printed = capsys.readouterr().out
     for text in (
-        "smoke: 41 jobs, which train 25 models",
+        "smoke: 47 jobs, which train 37 models",
         "core hours",
         "  training",
         "wall time",

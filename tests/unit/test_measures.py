@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from random_mask.data.splits import PARTS
-from random_mask.metrics import gaps, klom, mia, rmia, ulira
+from random_mask.files import write_npz
+from random_mask.metrics import gaps, klom, mia, relearn, rmia, ulira
 from random_mask.metrics.intervals import (
     Fleet,
     interval_of_difference,
@@ -19,7 +20,7 @@ from random_mask.metrics.intervals import (
 )
 from random_mask.report import figures, numbers, tables
 from random_mask.report.measures import MEASURES, correlations
-from random_mask.stages.measures import measures_of
+from random_mask.stages.measures import measures_of, relearn_times
 
 
 def normal(seed, models, examples, mean=0.0, sd=1.0):
@@ -265,6 +266,42 @@ def test_the_interval_of_tow_is_as_wide_as_tow_varies():
     assert 0.9 < np.mean([each.low <= truth <= each.high for each in drawn]) < 0.99
 
 
+# Relearn time
+
+
+@given(rate=st.floats(0.05, 2), start=st.floats(0.5, 5), target=st.floats(0.01, 0.4))
+def test_the_relearn_time_of_a_loss_that_falls_evenly_is_known(rate, start, target):
+    losses = start * np.exp(-rate * np.arange(11))[None]
+    assert relearn.epochs(losses, target) == pytest.approx(min(10, np.log(start / target) / rate))
+
+
+def test_who_is_there_from_the_start_takes_no_time_and_who_never_is_all_of_it():
+    losses = np.array([[0.1, 0.4, 0.1], [0.5, 0.4, 0.3], [0.8, 0.2, 0.9], [0.2, 0.2, 0.2]])
+    assert list(relearn.epochs(losses, 0.2)) == [0, 2, 1, 0]
+    assert relearn.epochs(losses[2:3], 0.4)[0] == pytest.approx(0.5)
+
+
+def test_relearn_times_are_those_until_the_loss_of_the_original(tmp_path):
+    # A confidence of f is a loss of log(1 + exp(-f)); here that of every example is log 2.
+    original = {"logits_forget": np.zeros((1, 3, 2), np.float32)}
+    curves = {
+        "oracle": [[4 * math.log(2), math.log(2), 0.1]] * 2,
+        "mine": [[0.1] * 3, [math.log(4), 0.1, 0.1]],
+    }
+    files = {name: tmp_path / f"{name}.npz" for name in ("original", *curves)}
+    write_npz(files["original"], original)
+    for name, losses in curves.items():
+        write_npz(files[name], {"loss": np.array(losses)})
+    labels = np.array([0, 1, 0])
+    found = relearn_times([files["mine"], files["oracle"]], files["original"], labels)
+    within = math.log(2) / math.log(math.log(4) / 0.1)
+    assert found["relearn_epochs"].estimate == pytest.approx(within / 2)
+    assert found["relearn_gap"].estimate == pytest.approx(within / 2 - 1)
+    untouched = relearn_times([files["oracle"]], files["original"], labels)
+    assert untouched["relearn_epochs"].estimate == 0
+    assert untouched["relearn_gap"].estimate == pytest.approx(-1)
+
+
 # All of them, and the report
 
 
@@ -278,7 +315,7 @@ def stored(seed, models):
 def test_all_measures_of_stored_fleets(models):
     labels = {part: np.arange(12) % 3 for part in PARTS} | {"retain": np.arange(40) % 3}
     found = measures_of(stored(0, models), stored(1, models), labels, seed=0, replicates=5)
-    assert MEASURES.keys() <= found.keys()
+    assert MEASURES.keys() - {"relearn_gap"} <= found.keys()
     for name, each in found.items():
         if name.startswith("ulira") and models < ulira.SMALLEST:
             assert math.isnan(each.estimate)
@@ -337,6 +374,13 @@ def test_the_figure_says_what_it_needs():
     enough = {"score": [0.0, 0.1, 0.3, 0.2, 0.4, 0.9], "tow": [1.0, 0.1, 0.2, 0.3, 0.4, 0.1]}
     texts = [text.get_text() for text in figures.agreement(correlations(*table(enough))).axes[0].texts]
     assert texts == ["0.80"]
+
+
+def test_the_table_has_no_column_for_what_an_experiment_did_not_measure():
+    measures, _ = table({"score": [0.0] * 4} | {name: [0.1, 0.2, 0.3, 0.4] for name in MEASURES})
+    assert "Relearn gap" in tables.measures(measures, ["a", "b"])
+    fewer = measures[measures["measure"] != "relearn_gap"]
+    assert "Relearn gap" not in tables.measures(fewer, ["a", "b"])
 
 
 def test_the_table_has_a_row_for_every_method_and_says_what_is_unknown():

@@ -22,6 +22,12 @@ RULES = (
 )
 
 
+RELEARN = {
+    **{"images": "forget", "epochs": 30, "batch": 64, "optimizer": "adam"},
+    **{"learning_rate": 1e-4, "schedule": "constant"},
+}
+
+
 def wildcards(models: int) -> SimpleNamespace:
     return SimpleNamespace(original="0", method="random_mask", first="0004", last=f"{3 + models:04d}")
 
@@ -44,6 +50,18 @@ def minutes(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
 
 def memory(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
     return changed(**changes).memory(rule)(wildcards(models), attempt)
+
+
+def test_relearning_asks_for_what_training_its_models_asks():
+    relearning = {"models": 4, "finetune": RELEARN}
+    more = relearning | {"models": 16}
+    for role, rule in (("oracle", "retrain"), ("random_mask/original-0", "finetune")):
+        of_role = SimpleNamespace(role=role)
+        few, many = (changed(relearn=of) for of in (relearning, more))
+        assert few.minutes("relearn")(of_role, 1) > minutes(rule, models=4)
+        assert many.minutes("relearn")(of_role, 1) > 2 * few.minutes("relearn")(of_role, 1)
+        assert many.memory("relearn")(of_role, 1) > few.memory("relearn")(of_role, 1) > memory(rule)
+        assert few.models("relearn", of_role) == 4
 
 
 @pytest.mark.parametrize("rule", RULES)

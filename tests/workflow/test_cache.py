@@ -17,10 +17,13 @@ TRAIN = {"train_original", "retrain"}
 UNLEARN = {"perturb", "finetune"}
 JUDGE = {"evaluate", "measure", "compare", "scores_by_n"}
 REPORT = {"collect", "scores", "claims", "figures", "tables", "paper", "provenance"}
-EVERYTHING = DATA | TRAIN | UNLEARN | JUDGE | REPORT | {"simulate"}
-AFTER_TRAINING = TRAIN | UNLEARN | JUDGE | REPORT
-UNLEARNING = UNLEARN | JUDGE | REPORT
-REPAIR = {"finetune"} | JUDGE | REPORT
+UNLEARNING = UNLEARN | {"relearn"} | JUDGE | REPORT
+AFTER_TRAINING = TRAIN | UNLEARNING
+EVERYTHING = DATA | AFTER_TRAINING | {"simulate"}
+REPAIR = UNLEARNING - {"perturb"}
+# What is collected are the arrays behind the score.
+MEASURING = {"measure"} | REPORT - {"collect"}
+RELEARNING = {"relearn"} | MEASURING
 
 ONE_VALUE = None
 """There is no other value that the configuration of this experiment admits."""
@@ -41,19 +44,20 @@ TABLE = {
     "data.forget.kind": ("mislabelled", EVERYTHING - {"simulate"}),
     "data.forget.size": (17, EVERYTHING - {"simulate"}),
     # Fleets of one more original; the oracle and the first original stay.
-    "originals": (2, {"train_original"} | UNLEARN | {"evaluate", "measure", "compare"} | REPORT),
+    "originals": (2, {"train_original", "evaluate", "measure", "compare", "relearn"} | UNLEARN | REPORT),
     "models": (8, {"retrain"} | UNLEARN | JUDGE | REPORT),
     "replicates": (101, JUDGE | REPORT),
     # By the number of models, only the repair without a mask is drawn.
-    "ratio_sweep.ratios": ([0.1], UNLEARN | {"evaluate", "measure", "compare"} | REPORT),
+    "ratio_sweep.ratios": ([0.1], UNLEARNING - {"scores_by_n"}),
     "search": (
         {"trials": 1, "budget": 1.0, "spaces": {"finetune": {"finetune.learning_rate": [0.1]}}},
         {"finetune", "evaluate", "choose"} | REPORT,
     ),
     # The file of an earlier search, which this checkout has not.
     "tuned": ONE_VALUE,
+    "relearn.models": (3, RELEARNING),
     "shards.retrain": (2, {"retrain"} | JUDGE | REPORT),
-    "shards.unlearn": (2, UNLEARN | JUDGE | REPORT),
+    "shards.unlearn": (2, UNLEARNING),
 }
 STEP = {
     # Another perturbation or filter, or a drawn ratio, would be another method: the paper names these.
@@ -105,6 +109,9 @@ def expected(leaf: str):
     section, _, key = leaf.rpartition(".")
     if section == "training":
         return None if key in FOR_UNLEARNING else (RECIPE[key], AFTER_TRAINING)
+    if section == "relearn.finetune":
+        fixed = ("objective", "images", "schedule")
+        return None if key in fixed else (RECIPE[key], RELEARNING)
     if ".finetune.0." in leaf:
         return (RECIPE[key], REPAIR) if key != "warm_up" else ONE_VALUE  # there is but one epoch
     if leaf.startswith("methods."):
@@ -216,11 +223,11 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
     for module, rules in {
         "report/figures.py": {"figures", "paper", "provenance"},
         "report/tables.py": {"tables", "paper", "provenance"},
-        # What is collected are the arrays behind the score.
-        "metrics/klom.py": {"measure", "claims"} | REPORT - {"collect"},
+        "metrics/klom.py": MEASURING,
+        "relearning.py": RELEARNING,
         "metrics/intervals.py": JUDGE | REPORT,
-        "perturb.py": UNLEARN | JUDGE | REPORT,
-        "training.py": TRAIN | UNLEARN | JUDGE | REPORT,
+        "perturb.py": UNLEARNING,
+        "training.py": AFTER_TRAINING,
         "data/readers.py": EVERYTHING - {"simulate"},
         "config.py": {"tables", "paper", "provenance"},
         "cli.py": set(),
@@ -235,7 +242,7 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
 def test_another_environment_trains_again(copy_of_finished):
     lock = copy_of_finished.root / "requirements.txt"
     lock.write_text(lock.read_text() + "# another version\n")
-    assert {"prepare_data"} | TRAIN | UNLEARN <= copy_of_finished.planned()
+    assert {"prepare_data", "relearn"} | TRAIN | UNLEARN <= copy_of_finished.planned()
 
 
 def test_results_copied_into_a_fresh_clone_are_taken_with_one_command(finished, fresh):

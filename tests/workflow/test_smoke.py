@@ -97,6 +97,19 @@ def test_measures(finished):
         assert values[method, "gap_test"] == pytest.approx(gap)
 
 
+def test_what_relearns_are_the_models_of_the_fleet(finished):
+    """Weights are not kept, so they are trained once more; the first loss is that of the stored logits."""
+    split = pd.read_csv(finished.result("data/split.csv"))
+    labels = split.loc[split["part"] == "forget", "label"].to_numpy()
+    for role in ("oracle", "retrain", "finetune/original-0", "random_mask/original-0"):
+        logits = np.load(finished.result(f"fleets/{role}/models-0000-0003.npz"))["logits_forget"][:2]
+        logits = logits.astype(float)
+        right = np.take_along_axis(logits, np.broadcast_to(labels[:, None], (2, 16, 1)), axis=2)[..., 0]
+        losses = np.load(finished.result(f"relearn/{role}.npz"))["loss"]
+        assert losses.shape == (2, 3)
+        assert losses[:, 0] == pytest.approx((np.logaddexp.reduce(logits, axis=2) - right).mean(axis=1))
+
+
 def test_masks_are_kept_with_a_table_that_counts_them(finished):
     weights = read_weights(finished.result("original/0.safetensors"))
     folder = finished.result("masks/random_mask/original-0")

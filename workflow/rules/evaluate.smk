@@ -56,6 +56,13 @@ rule measure:
         ),
         oracle=plan.fleet("oracle"),
         split_table=rules.prepare_data.output.split_table,
+        relearned=lambda wildcards: [
+            *plan.relearned(plan.role(wildcards.method, wildcards.original)),
+            *plan.relearned("oracle"),
+        ],
+        start=lambda wildcards: (
+            plan.fleet(f"original/{wildcards.original}") if experiment.relearn else []
+        ),
         code=stage_code("measures"),
     output:
         plan.path("measures/{method}/original-{original}.json"),
@@ -80,7 +87,7 @@ rule measure:
         "python -m random_mask.stages.measures --settings {params.settings:q} "
         "--method {wildcards.method} --original {wildcards.original} "
         "--unlearned {input.unlearned:q} --oracle {input.oracle:q} --split-table {input.split_table:q} "
-        "--output {output:q} 2> {log:q}"
+        "--relearned {input.relearned:q} --start {input.start:q} --output {output:q} 2> {log:q}"
 
 
 rule compare:

@@ -1,4 +1,6 @@
 # REQUIRED INPUTS: data/images.npz, data/split.csv, original/<number>.safetensors
+# OUTPUTS, per fleet, if the experiment has `relearn`:
+#   relearn/<fleet>.npz   the loss on the forget set while some of its models learn it again
 # OUTPUTS, per method and original model, in shards:
 #   masks/<method>/original-<number>/models-*.safetensors   the masks, one bit a weight, of methods that draw any
 #   masks/<method>/original-<number>/models-*.csv           how many weights of each tensor are masked
@@ -75,3 +77,42 @@ rule finetune:
         "--images {input.images:q} --split-table {input.split_table:q} "
         "--weights {input.weights:q} --masks {input.masks:q} "
         "--output {output.fleet:q} --cost {output.cost:q} 2> {log:q}"
+
+
+rule relearn:
+    """Let the first models of a fleet learn the forget set again."""
+    input:
+        images=rules.prepare_data.output.images,
+        split_table=rules.prepare_data.output.split_table,
+        weights=lambda wildcards: plan.start(wildcards.role),
+        masks=lambda wildcards: plan.masks_of(wildcards.role, experiment.relearn.models),
+        code=stage_code("relearn"),
+        lock="requirements.txt",
+    output:
+        plan.path("relearn/{role}.npz"),
+    log:
+        plan.path("logs/relearn/{role}.log"),
+    benchmark:
+        plan.path("benchmarks/relearn/{role}.tsv")
+    wildcard_constraints:
+        role=r"oracle|retrain|[a-z0-9_.]+/original-\d+",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("relearn"),
+        runtime=needs.minutes("relearn"),
+    params:
+        settings=lambda wildcards: plan.settings(
+            seed=experiment.seed,
+            recipe=experiment.training,
+            steps=plan.steps(wildcards.role.partition("/")[0]),
+            precision=experiment.precision,
+            relearning=experiment.relearn,
+            masks_in_a_file=experiment.shards.unlearn,
+        ),
+    message:
+        "Relearning with models of {wildcards.role}"
+    shell:
+        "python -m random_mask.stages.relearn --settings {params.settings:q} --role {wildcards.role} "
+        "--images {input.images:q} --split-table {input.split_table:q} "
+        "--weights {input.weights:q} --masks {input.masks:q} --output {output:q} 2> {log:q}"

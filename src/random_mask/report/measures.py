@@ -37,8 +37,9 @@ MEASURES = {
     "mia_gap": Measure("MIA gap", "MIA gap", "($0$)", 0.0),
     "rmia_gap": Measure("RMIA gap", "RMIA gap", "($0$)", 0.0),
     "tow": Measure("ToW", "ToW", "($1$)", 1.0),
+    "relearn_gap": Measure("Relearn gap", "Relearn gap", "($0$)", 0.0),
 }
-"""Those that the paper shows; `measures.csv` has more."""
+"""Those that the paper shows, of those that an experiment has; `measures.csv` has more."""
 
 
 FEWEST_METHODS = 4
@@ -60,6 +61,7 @@ def correlations(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         method. With fewer than 4 methods it is empty.
     """
     values = measures.pivot_table(index="method", columns="measure", values="value", dropna=False)
+    values = values.reindex(columns=[*MEASURES])
     turned = pd.DataFrame({name: -(values[name] - of.best).abs() for name, of in MEASURES.items()})
     turned.insert(0, "score", scores.groupby("method")["score"].mean())
     turned = turned.drop(index=["original", "retrain"])

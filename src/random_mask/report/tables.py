@@ -138,7 +138,8 @@ def measures(table: pd.DataFrame, methods: Sequence[str], *, most: int | None = 
         methods: unlearning methods, in the order of the rows.
         most: rows that fit on a page, if it may break over pages.
     """
-    shown = {name: measure for name, measure in MEASURES.items() if measure.in_table}
+    there = set(table["measure"])
+    shown = {name: of for name, of in MEASURES.items() if of.in_table and name in there}
     found = {
         key: pooled(intervals_of(rows, "value", "low", "high"))
         for key, rows in table.groupby(["method", "measure"])

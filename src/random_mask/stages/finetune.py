@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 from pydantic import BaseModel
 
 from random_mask.fitting import Fleet
@@ -37,24 +40,33 @@ def main(
 
     `masks` is the file of their masks, if the method draws any.
     """
-    original = read_weights(weights)
-    fleet = Fleet(
-        role=role,
-        seed=settings.seed,
-        start=lambda index: original,
-        steps=settings.steps,
-        perturb=perturb,
-        masks=lambda index, step: read_masks(masks[0], index, step),
-        original=original,
-    )
     return train_shard(
-        fleet,
+        unlearned(role, settings.seed, settings.steps, weights, lambda index: masks[0]),
         range(first, last + 1),
         precision=settings.precision,
         images=images,
         split_table=split_table,
         output=output,
         cost=cost,
+    )
+
+
+def unlearned(
+    role: str, seed: int, steps: Sequence[Step], weights: Path, masks: Callable[[int], Path]
+) -> Fleet:
+    """Return an unlearned fleet: the original weights, perturbed and fine-tuned in steps.
+
+    `masks` gives the file with the masks of a model, by its index.
+    """
+    original = read_weights(weights)
+    return Fleet(
+        role=role,
+        seed=seed,
+        start=lambda index: original,
+        steps=steps,
+        perturb=perturb,
+        masks=lambda index, step: read_masks(masks(index), index, step),
+        original=original,
     )
 
 

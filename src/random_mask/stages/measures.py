@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
+from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel
 
 from random_mask.data.splits import PARTS, read_split
 from random_mask.errors import InputError
-from random_mask.files import read_text, write_text
+from random_mask.files import read_npz, read_text, write_text
 from random_mask.fleets import read_fleet, repeated
-from random_mask.metrics import gaps, klom, mia, rmia, ulira
+from random_mask.metrics import gaps, klom, mia, relearn, rmia, ulira
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.metrics.intervals import Fleet, Interval
 from random_mask.seeds import seed_of
@@ -36,9 +38,15 @@ def main(
     unlearned: list[Input],
     oracle: list[Input],
     split_table: Input,
+    relearned: list[Input],
+    start: list[Input],
     output: Output,
 ) -> None:
-    """Write a row for each measure of one method and original model: value, low and high."""
+    """Write a row for each measure of one method and original model: value, low and high.
+
+    If models were made to relearn, `relearned` are the losses of this fleet, unless it is the original model,
+    and of the oracle; `start` is then the fleet of the original model.
+    """
     _, labels = read_split(read_text(split_table), str(split_table))
     reference, fleet = read_fleet(oracle), read_fleet(unlearned)
     if method == "original":  # one model that has forgotten nothing stands for all of its runs
@@ -49,6 +57,8 @@ def main(
     # The retrained fleet is the same for every original model, and so are its measures.
     seed = seed_of(settings.seed, "measures", 0 if method == "retrain" else original, method)
     found = measures_of(fleet, reference, labels, seed=seed, replicates=settings.replicates)
+    if relearned:
+        found |= relearn_times(relearned, start[0], labels["forget"])
     rows = [
         {"method": method, "original": original, "measure": name} | known(of) for name, of in found.items()
     ]
@@ -85,6 +95,14 @@ def measures_of(
     found |= rmia.intervals(rmia.areas(judged, retrained), rmia.areas_of_references(retrained))
     accuracies = [{part: of[f"accuracy_{part}"] for part in gaps.PARTS} for of in (fleet, oracle)]
     return found | gaps.intervals(*accuracies)
+
+
+def relearn_times(relearned: Sequence[Path], start: Path, labels: np.ndarray) -> dict[str, Interval]:
+    """Return the relearn time of a fleet and its gap, by name; see `main` for the files."""
+    reached = logit_scaled_confidence(read_npz(start)["logits_forget"][0], labels)
+    target = float(np.logaddexp(0, -reached).mean())
+    *own, retrained = (relearn.epochs(read_npz(path)["loss"], target) for path in relearned)
+    return relearn.intervals(own[0] if own else np.zeros_like(retrained), retrained)
 
 
 def confidences(fleet: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

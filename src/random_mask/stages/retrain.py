@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from pydantic import BaseModel
 
@@ -34,15 +36,8 @@ def main(
     cost: Output,
 ) -> dict[str, str | int]:
     """Train the models `first` to `last` of a retrained fleet from scratch on the retain set."""
-    classes = int(np.max(read_npz(images)["labels"])) + 1
-    role = fleet
-
-    def start(index: int) -> dict[str, np.ndarray]:
-        network = build_resnet18(classes, seed=seed_of(settings.seed, role, index, "init"))
-        return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-
     return train_shard(
-        Fleet(role=role, seed=settings.seed, start=start, steps=[Step(finetune=[settings.recipe])]),
+        retrained(fleet, settings.seed, settings.recipe, images),
         range(first, last + 1),
         precision=settings.precision,
         images=images,
@@ -50,6 +45,17 @@ def main(
         output=output,
         cost=cost,
     )
+
+
+def retrained(role: str, seed: int, recipe: Recipe, images: Path) -> Fleet:
+    """Return a retrained fleet: random weights, trained on the retain set."""
+    classes = int(np.max(read_npz(images)["labels"])) + 1
+
+    def start(index: int) -> dict[str, np.ndarray]:
+        network = build_resnet18(classes, seed=seed_of(seed, role, index, "init"))
+        return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+    return Fleet(role=role, seed=seed, start=start, steps=[Step(finetune=[recipe])])
 
 
 if __name__ == "__main__":

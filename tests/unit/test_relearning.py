@@ -1,0 +1,66 @@
+"""Relearning: the forget set is fitted again, and what is told of it."""
+
+import numpy as np
+import pytest
+import torch
+from small_images import small_images
+
+from random_mask.models import build_resnet18, without_dead_taps
+from random_mask.relearning import relearn
+from random_mask.settings import Recipe
+from random_mask.stacked import stack
+from random_mask.training import Images, evaluate, fit
+
+FORGET = Recipe(images="forget", epochs=3, batch=6, optimizer="adam", learning_rate=1e-4, schedule="constant")
+PARTS = {"retain": np.arange(24), "forget": np.arange(24, 36)}
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    torch.set_num_threads(1)
+    return small_images(36)
+
+
+def networks(count: int) -> list[torch.nn.Module]:
+    return [without_dead_taps(build_resnet18(4, seed=seed), 32) for seed in range(count)]
+
+
+def relearned(network, images, models=1, recipe=FORGET) -> np.ndarray:
+    rngs = [np.random.default_rng(model) for model in range(models)]
+    return relearn(network, images, PARTS, recipe, rngs=rngs)
+
+
+def loss(network, images) -> float:
+    """From the definition, in evaluation mode."""
+    logits = torch.from_numpy(evaluate(network, images, PARTS["forget"])[0]).double()
+    return float(torch.nn.functional.cross_entropy(logits, images.labels[PARTS["forget"]]))
+
+
+def test_losses_are_those_on_the_forget_set_before_and_after(images):
+    network = stack(networks(1))
+    before = loss(network, images)
+    losses = relearned(network, images)
+    assert losses.shape == (1, 4)
+    assert losses[0, 0] == pytest.approx(before)
+    assert losses[0, -1] == pytest.approx(loss(network, images))
+
+
+def test_looking_on_does_not_change_what_is_learned(images):
+    looked_at, alone = stack(networks(1)), stack(networks(1))
+    relearned(looked_at, images)
+    fit(alone, images, PARTS, FORGET, rngs=[np.random.default_rng(0)])
+    for name, tensor in alone.state_dict().items():
+        assert torch.equal(tensor, looked_at.state_dict()[name]), name
+
+
+def test_models_side_by_side_relearn_as_alone(images):
+    together = relearned(stack(networks(2)), images, models=2)
+    alone = relearned(stack(networks(1)), images)
+    assert together.shape == (2, 4)
+    np.testing.assert_allclose(together[0], alone[0], rtol=1e-2)
+
+
+def test_who_has_seen_the_images_is_there_sooner(images):
+    knows, does_not = stack(networks(1)), stack(networks(1))
+    fit(knows, images, PARTS, FORGET.model_copy(update={"epochs": 6}), rngs=[np.random.default_rng(9)])
+    assert relearned(knows, images)[0, -1] < relearned(does_not, images)[0, -1]
