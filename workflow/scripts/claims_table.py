@@ -1,7 +1,6 @@
 """Writes what depends on the claims into documents: `make claims` calls it, and a test compares.
 
-ARTIFACT.md gets the claims of `paper/claims.yaml`, README.md what the authors' runs of the default experiment
-and of all methods said of them.
+ARTIFACT.md gets the claims of `paper/claims.yaml`, README.md what the authors' runs said of them.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from random_mask.config import load
+from random_mask.config import Experiment, load
 from random_mask.report.claims import NOT_TESTABLE, Claim, criterion, read_claims
 from random_mask.report.names import label
+from random_mask.report.originals import over_originals
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "reference" / "digits"
+REFERENCES = [ROOT / "reference" / name for name in ("digits", "cifar10_jpeg")]
 ALL_METHODS = ROOT / "reference" / "digits-all"
 
 
@@ -38,37 +38,66 @@ def by_experiment(claims: list[Claim]) -> str:
     return "\n".join(parts)
 
 
-def measured(reference: Path, all_methods: Path) -> str:
-    """Return what a run said of the claims that it could test, and another of those left."""
-    experiment = load(reference / "config.yaml")
-    scores = pd.read_csv(reference / "scores.csv").set_index("method")
-    named = {
-        "random_mask": "random mask",
-        "random_mask_tuned": "tuned random mask",
-        "unmasked_tuned": "the repair without a mask, tuned alike,",
-        "finetune": "fine-tuning",
-    }
-    shares = [shared(scores, method, name) for method, name in named.items() if method in scores.index]
-    more = pd.read_csv(all_methods / "scores.csv").set_index("method")
+def measured(references: list[Path], all_methods: Path) -> str:
+    """Return what runs said of the claims that they could test, and a run of all methods of those left."""
+    judged = {folder: tested(folder) for folder in references}
+    claims = list(dict.fromkeys(claim for of in judged.values() for claim in of["claim"]))
+    titles = [title_of(load(folder / "config.yaml")) for folder in references]
+    more = means(all_methods)
     others = more.drop(["original", "retrain"])["score"].nlargest(5).index
-    judged, judged_more = (tested(folder) for folder in (reference, all_methods))
+    judged_more = tested(all_methods)
+    left = judged_more[~judged_more["claim"].isin(claims)]
+    first = title_of(load(all_methods / "config.yaml"))
     return "\n".join(
         [
-            f"On scikit-learn's digits, with {experiment.models} models a fleet and "
-            f"{experiment.data.forgotten} images to forget. Scores, their share of the ceiling of "
-            f"{scores.loc['retrain', 'score']:.3f}, and the cost as a share of a retraining: "
-            f"{'; '.join(shares)}.",
+            "Scores; in parentheses, their share of the ceiling and their cost as a share of a retraining:",
             "",
-            *table(judged),
+            *map(scores_of, references),
+            "",
+            "Verdicts, each with the difference, share or ratio that decides and its 95 % interval:",
+            "",
+            *table(dict(zip(titles, judged.values(), strict=True)), claims),
             "",
             f"Of the {len(more) - 2} methods and variants of `config/digits-all.yaml`, on the same data and "
-            f"seeds, the five highest are "
+            f"seeds as the first, the five highest are "
             f"{'; '.join(shared(more, method, label(method)) for method in others)}.",
             "",
-            *table(judged_more[~judged_more["claim"].isin(judged["claim"])]),
+            *table({first: left}, list(left["claim"])),
             "",
         ]
     )
+
+
+def title_of(experiment: Experiment) -> str:
+    """Return what readers know the data of an experiment by."""
+    return experiment.data.title or {"digits": "scikit-learn's digits"}.get(
+        experiment.data.name, experiment.data.name
+    )
+
+
+def scores_of(folder: Path) -> str:
+    """Return an item of a list: the scores of the methods that are studied."""
+    experiment, scores = load(folder / "config.yaml"), means(folder)
+    named = {
+        "finetune": "fine-tuning",
+        "random_mask": "random mask",
+        "random_mask_ratio_0": "its repair without a mask",
+        "random_mask_tuned": "tuned random mask",
+        "unmasked_tuned": "a repair without a mask, tuned alike,",
+    }
+    shares = [shared(scores, method, name) for method, name in named.items() if method in scores.index]
+    originals = f"{experiment.originals} original model" + ("s" if experiment.originals > 1 else "")
+    data = experiment.data
+    return (
+        f"- {title_of(experiment)} ({data.train:,} training images, {data.forgotten} of them "
+        f"to be forgotten; {experiment.models} models a fleet, {originals}; ceiling "
+        f"{scores.loc['retrain', 'score']:.3f}): {'; '.join(shares)}."
+    )
+
+
+def means(folder: Path) -> pd.DataFrame:
+    """Return the scores of a run by method, means over its original models."""
+    return over_originals(pd.read_csv(folder / "scores.csv"))
 
 
 def tested(reference: Path) -> pd.DataFrame:
@@ -77,14 +106,19 @@ def tested(reference: Path) -> pd.DataFrame:
     return judged[judged["verdict"] != NOT_TESTABLE]
 
 
-def table(judged: pd.DataFrame) -> list[str]:
-    """Return the lines of a table of verdicts."""
+def table(judged: dict[str, pd.DataFrame], claims: list[str]) -> list[str]:
+    """Return the lines of a table of verdicts, a column for each run."""
+    found = {
+        (title, row.claim): f"{row.verdict}, {row.estimate:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        for title, of in judged.items()
+        for row in of.itertuples()
+    }
     return [
-        "| claim | difference, share or ratio that decides, 95 % interval | verdict |",
-        "|---|---|---|",
+        f"| claim | {' | '.join(judged)} |",
+        "|---" * (1 + len(judged)) + "|",
         *(
-            f"| {row.claim} | {row.estimate:.3f} [{row.low:.3f}, {row.high:.3f}] | {row.verdict} |"
-            for row in judged.itertuples()
+            f"| {claim} | {' | '.join(found.get((title, claim), 'not tested') for title in judged)} |"
+            for claim in claims
         ),
     ]
 
@@ -112,7 +146,7 @@ def documents() -> dict[Path, str]:
     claims = read_claims(ROOT / "paper" / "claims.yaml")
     contents = {
         "ARTIFACT.md": ("claims", by_experiment(claims)),
-        "README.md": ("results", measured(REFERENCE, ALL_METHODS)),
+        "README.md": ("results", measured([path for path in REFERENCES if path.exists()], ALL_METHODS)),
     }
     return {
         ROOT / path: renewed((ROOT / path).read_text(), name, content)
