@@ -161,10 +161,16 @@ def test_every_key_of_the_paper_that_does_not_depend_on_a_run_is_known(collected
     keys = {
         key
         for key in re.findall(r"\\result\{([^}#]+)\}", text)
-        if key.startswith(("config/", "sweep/", "data/")) and "_author/" not in key
+        if key.startswith(("config/", "sweep/", "data/")) and not re.search("_author/|/relearn/", key)
     }
     assert keys
     assert keys <= collected.keys()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "paper").rglob("*.tex")), ids=lambda path: path.stem)
+def test_what_the_text_compares_a_value_with_is_written_as_the_value_is(path):
+    compared = re.findall(r"\\ifresult\{[^}]*\}\{([^}]*)\}", path.read_text())
+    assert [value for value in compared if value != numbers.escape(value.replace("\\_", "_"))] == []
 
 
 def test_the_section_of_ablations_is_there_if_all_its_methods_are():
