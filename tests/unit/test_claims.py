@@ -14,6 +14,7 @@ from random_mask.config import load
 from random_mask.errors import InputError
 from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import Claim, Results, judge, read_claims, sentence, spread_ratio
+from random_mask.report.measures import MEASURES
 from random_mask.report.originals import pooled
 
 CLAIMS = "paper/claims.yaml"
@@ -90,6 +91,36 @@ def test_a_share_of_the_ceiling_and_a_cost():
     assert (
         judged(claim(quantity=cost, relation="at most", bound=0.19), results())["verdict"] == "not supported"
     )
+
+
+def test_a_distance_from_retraining_is_that_of_the_measure():
+    plain = {
+        "measure": "tow",
+        "method": "random_mask",
+        "original": 0,
+        "value": 0.9,
+        "low": 0.87,
+        "high": 0.93,
+    }
+    other = plain | {"method": "finetune", "value": 0.6, "low": 0.56, "high": 0.64}
+    tables = results()
+
+    def found(*rows):
+        nearer = claim(
+            quantity={"kind": "distance", "of": ["random_mask", "finetune"], "measure": rows[0]["measure"]},
+            relation="below",
+        )
+        return judged(nearer, Results(tables.scores, tables.comparisons, pd.DataFrame(rows), {}))
+
+    # 0.1 from one against 0.4 from one; half widths of 0.03 and 0.04.
+    row = found(plain, other)
+    assert (row["estimate"], row["low"], row["high"]) == pytest.approx((-0.3, -0.35, -0.25))
+    assert row["verdict"] == "supported"
+    assert found(plain, other | {"value": 0.86, "low": 0.82, "high": 0.9})["verdict"] == "not supported"
+    # A gap below zero is as far as one above.
+    gaps = [one | {"measure": "mia_gap", "value": v} for one, v in ((plain, -0.2), (other, 0.2))]
+    assert found(*gaps)["estimate"] == pytest.approx(0)
+    assert found(plain)["reason"] == "tow is not known of both methods"
 
 
 def test_to_lead_is_to_lead_every_other_tuned_method():
@@ -169,6 +200,8 @@ def test_the_claims_of_the_paper_name_what_exists():
         if one.quantity.kind == "rank_correlation":
             continue
         assert set(named) <= methods, one.id
+        if one.quantity.kind == "distance":
+            assert one.quantity.measure in MEASURES, one.id
         if one.quantity.kind == "difference":
             assert tuple(named) in experiment.pairs(), one.id
         if one.quantity.kind == "share":

@@ -19,7 +19,7 @@ from scipy.stats import t
 from random_mask.errors import InputError
 from random_mask.files import read_text
 from random_mask.metrics.intervals import CONFIDENCE, Interval
-from random_mask.report.measures import correlations
+from random_mask.report.measures import MEASURES, correlations
 from random_mask.report.originals import pooled
 from random_mask.settings import Number, Section
 
@@ -86,6 +86,17 @@ class Spread(Section):
     """The two methods."""
 
 
+class Distance(Section):
+    """By a measure, how far a method is from what retraining reaches, less how far another is."""
+
+    kind: Literal["distance"]
+    """The quantity."""
+    of: Annotated[list[str], Field(min_length=2, max_length=2)]
+    """The two methods."""
+    measure: str
+    """The measure, one of those that the paper shows."""
+
+
 class RankCorrelation(Section):
     """Spearman's correlation of the score with another measure over the methods."""
 
@@ -105,7 +116,7 @@ class Claim(Section):
     where: str
     """The section of the paper where it stands."""
     quantity: Annotated[
-        Difference | Lead | Share | Cost | Spread | RankCorrelation, Field(discriminator="kind")
+        Difference | Lead | Share | Cost | Spread | Distance | RankCorrelation, Field(discriminator="kind")
     ]
     """What decides."""
     relation: Literal["above", "below", "at most", "within"]
@@ -208,6 +219,8 @@ def criterion(claim: Claim) -> str:
             what = f"cost of {method} / cost of retrain"
         case Spread(of=[a, b]):
             what = f"spread of {a} / spread of {b}"
+        case Distance(of=[a, b], measure=measure):
+            what = f"distance of {a} from retraining by {measure} - that of {b}"
         case RankCorrelation(of=measure):
             what = f"rank correlation of the score and {measure}"
     relation = "within +-" if claim.relation == "within" else f"{claim.relation} "
@@ -299,6 +312,27 @@ def spread_ratio(a: np.ndarray, b: np.ndarray) -> Interval:
     return Interval(*(float(np.exp(value)) for value in (middle, middle - half, middle + half)))
 
 
+def _distance(quantity: Distance, results: Results) -> Interval | str:
+    if reason := _absent(quantity.of, results):
+        return reason
+    best, table = MEASURES[quantity.measure].best, results.measures
+    rows = table[(table["measure"] == quantity.measure) & table["method"].isin(quantity.of)].dropna()
+    found = []
+    for original in sorted(results.scores.loc[results.scores["method"] == quantity.of[0], "original"]):
+        known = rows[rows["original"] == original].set_index("method")
+        if len(known) < 2:
+            return f"{quantity.measure} is not known of both methods"
+        a, b = (known.loc[method, "value"] - best for method in quantity.of)
+        # Both are compared with the same retrained models. What they share cancels in the difference, but not
+        # in this interval, which takes the two for independent and is too long rather than too short.
+        widths = known["high"] - known["value"], known["value"] - known["low"]
+        above, below = (float(np.hypot(*width[quantity.of])) for width in widths)
+        half = max(above, below)
+        middle = abs(a) - abs(b)
+        found.append(Interval(middle, middle - half, middle + half))
+    return pooled(found)
+
+
 def _rank_correlation(quantity: RankCorrelation, results: Results) -> Interval | str:
     methods = set(results.scores["method"]) - {"original", "retrain"}
     if len(methods) < FEWEST_RANKED:
@@ -324,5 +358,6 @@ _QUANTITIES = {
     Share: _share,
     Cost: _cost,
     Spread: _spread,
+    Distance: _distance,
     RankCorrelation: _rank_correlation,
 }
