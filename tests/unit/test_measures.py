@@ -360,12 +360,16 @@ def test_correlations_are_of_methods_and_turned_so_that_more_is_better():
 def test_numbers_of_the_paper_leave_out_what_is_unknown():
     measures, scores = table({"score": [0.0, 0.1, 0.3, 0.2, 0.4, 0.9], "tow": [1.0, 0.1, 0.2, 0.3, 0.4, 0.1]})
     found = numbers._measures(measures, scores)
-    assert {key: found[key] for key in ("measures/a/tow", "measures/a/tow_low", "agreement/tow")} == {
+    assert {
+        key: found[key]
+        for key in ("measures/a/tow", "measures/a/tow_low", "agreement/tow", "agreement/methods")
+    } == {
         "measures/a/tow": "0.100",
         "measures/a/tow_low": "0.000",
         "agreement/tow": "0.80",
+        "agreement/methods": "4",
     }
-    assert {key.split("/")[-1].partition("_")[0] for key in found} == {"tow"}
+    assert {key.split("/")[-1].partition("_")[0] for key in found} == {"tow", "methods"}
 
 
 def test_the_figure_says_what_it_needs():

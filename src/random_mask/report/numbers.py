@@ -232,8 +232,12 @@ def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
         for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
             numbers[f"measures/{method}/{measure}{suffix}"] = f"{value:z.3f}"
     ranks = correlations(measures, scores)
-    agreement = {} if ranks.empty else ranks["score"].drop("score").dropna()
-    return numbers | {f"agreement/{name}": f"{value:z.2f}" for name, value in agreement.items()}
+    if ranks.empty:
+        return numbers
+    methods = set(scores["method"]) - {"original", "retrain"}
+    agreement = ranks["score"].drop("score").dropna()
+    numbers |= {f"agreement/{name}": f"{value:z.2f}" for name, value in agreement.items()}
+    return numbers | {"agreement/methods": str(len(methods))}
 
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
