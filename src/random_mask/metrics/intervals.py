@@ -152,9 +152,6 @@ def scores_by_n(
 
 def _contributions(unlearned: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
     """Return [examples]: what each example adds to the mean that is the forgetting quality, or the score."""
-    for name in ("retain_accuracy", "test_accuracy"):
-        if not getattr(retrained, name).any():
-            raise ValueError(f"retrained.{name} is 0 for every model, and the score divides by it")
     epsilons = competition.epsilons(unlearned.confidences, retrained.confidences)
     points = competition.points(epsilons, len(unlearned))
     return {"forgetting_quality": points, "score": points * _accuracy_ratio(unlearned, retrained)}
@@ -162,6 +159,9 @@ def _contributions(unlearned: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
 
 def _accuracy_ratio(unlearned: Fleet, retrained: Fleet) -> float:
     """Return what the forgetting quality is multiplied with to give the score."""
+    for name in ("retain_accuracy", "test_accuracy"):
+        if not getattr(retrained, name).any():
+            raise ValueError(f"retrained.{name} is 0 for every model, and the score divides by it")
     retain = unlearned.retain_accuracy.mean() / retrained.retain_accuracy.mean()
     return float(retain * unlearned.test_accuracy.mean() / retrained.test_accuracy.mean())
 
