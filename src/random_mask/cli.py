@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "score",
         help="the competition's score of a fleet of unlearned models, with its 95 %% interval",
-        description="Print the competition's score of a fleet of unlearned models, with its 95 %% interval.",
+        description="Print the competition's score of a fleet of unlearned models, with its 95 % interval.",
         epilog=FILE_LAYOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "summary",
         help="the scores of a run, with their 95 %% intervals and their share of the ceiling",
-        description="Print the scores of a run, with their 95 %% intervals and their share of the ceiling.",
+        description="Print the scores of a run, with their 95 % intervals and their share of the ceiling.",
     )
     command.add_argument(
         "folder",
@@ -340,7 +340,10 @@ def _summary(options: argparse.Namespace) -> int:
     _print_columns([tuple(rows.columns), *rows.itertuples(index=False)])
     judged = options.folder / "claims.csv"
     if judged.exists():
-        claims = summary.claims(pd.read_csv(judged))
+        table = pd.read_csv(judged)
+        if "opposite" not in table:
+            raise InputError(f"{judged}: written by an earlier version; run snakemake again")
+        claims = summary.claims(table)
         open_ones = claims["verdict"] == NOT_TESTABLE
         print()
         for row in claims[~open_ones].itertuples(index=False):

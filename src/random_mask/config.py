@@ -159,6 +159,9 @@ class Experiment(Section):
         for key in ("objective", "images", "labels", "last", "salient", "kept_gradient"):
             if getattr(self.training, key) != getattr(plain, key):
                 raise ValueError(f"training.{key}: for unlearning only; remove it")
+        for key in ("labels", "last", "salient", "kept_gradient", "order"):
+            if self.relearn and getattr(self.relearn.finetune, key) != getattr(plain, key):
+                raise ValueError(f"relearn.finetune.{key}: for unlearning only; remove it")
         if self.relearn and self.relearn.models > self.models:
             raise ValueError(
                 f"relearn.models: {self.relearn.models}, but a fleet has {self.models}; lower it"
@@ -406,7 +409,8 @@ def _explain(error: dict[str, Any]) -> str:
         case "value_error":
             return f"{key}{'.' if key else ''}{error['ctx']['error']}"
         case "union_tag_invalid":
-            return f"{key}.name: unknown {error['ctx']['tag']!r}; known are {error['ctx']['expected_tags']}"
+            told_by, tag, known = (error["ctx"][name] for name in ("discriminator", "tag", "expected_tags"))
+            return f"{key}.{told_by.strip(chr(39))}: unknown {tag!r}; known are {known}"
         case _:
             message = error["msg"][0].lower() + error["msg"][1:]
             return f"{key}: {message}, not {error['input']!r}"

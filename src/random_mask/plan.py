@@ -27,6 +27,7 @@ TABLES = (
     "simulation",
     "tuning",
     "measures",
+    "more_measures",
     "claims",
     "reference",
 )
@@ -107,7 +108,8 @@ class Plan:
                         f"{name}: not there yet, but named in data.forget.of; run first: "
                         f"snakemake --cores 2 {name} --configfile config/{earlier}.yaml"
                     )
-                return f"{name}: no such file or folder; correct its name in `data` of the configuration"
+                remedy = "put it there, or correct its name in `data` of the configuration"
+                return f"{name}: no such file or folder; {remedy}"
         return None
 
     @property

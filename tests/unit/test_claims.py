@@ -53,21 +53,23 @@ def judged(claim, results) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("relation", "bound", "interval", "verdict"),
+    ("relation", "bound", "interval", "verdict", "opposite"),
     [
-        ("above", 0.0, (0.05, 0.02, 0.08), "supported"),
-        ("above", 0.0, (0.05, -0.01, 0.11), "not supported"),
-        ("above", 0.0, (-0.05, -0.08, -0.02), "not supported"),
-        ("below", 0.0, (-0.05, -0.08, -0.02), "supported"),
-        ("below", 0.0, (0.0, 0.0, 0.0), "not supported"),
-        ("within", 0.1, (0.05, -0.01, 0.09), "supported"),
-        ("within", 0.1, (0.05, -0.01, 0.11), "not supported"),
-        ("at most", 0.08, (0.05, 0.02, 0.08), "supported"),
+        ("above", 0.0, (0.05, 0.02, 0.08), "supported", False),
+        ("above", 0.0, (0.05, -0.01, 0.11), "not supported", False),
+        ("above", 0.0, (-0.05, -0.08, -0.02), "not supported", True),
+        ("below", 0.0, (-0.05, -0.08, -0.02), "supported", False),
+        ("below", 0.0, (0.0, 0.0, 0.0), "not supported", False),
+        ("below", 0.0, (0.05, 0.02, 0.08), "not supported", True),
+        ("within", 0.1, (0.05, -0.01, 0.09), "supported", False),
+        ("within", 0.1, (0.05, -0.01, 0.11), "not supported", False),
+        ("within", 0.1, (0.15, 0.11, 0.19), "not supported", True),
+        ("within", 0.1, (-0.15, -0.19, -0.11), "not supported", True),
     ],
 )
-def test_the_whole_interval_decides(relation, bound, interval, verdict):
+def test_the_whole_interval_decides(relation, bound, interval, verdict, opposite):
     row = judged(claim(relation=relation, bound=bound), results(differences=[interval]))
-    assert row["verdict"] == verdict
+    assert (row["verdict"], row["opposite"]) == (verdict, opposite)
     assert (row["estimate"], row["low"], row["high"]) == interval
 
 
@@ -80,17 +82,12 @@ def test_what_a_run_cannot_test_it_says():
     assert judged(few, results())["verdict"] == "not testable"
 
 
-def test_a_share_of_the_ceiling_and_a_cost():
+def test_a_share_of_the_ceiling():
     share = {"kind": "share", "of": "random_mask", "share": 0.6}
     row = judged(claim(quantity=share), results(differences=[(-0.1, -0.11, -0.09)], b="retrain"))
     # 0.1 against 0.6 times 0.2
     assert row["estimate"] == pytest.approx(0.1 - 0.6 * 0.2)
     assert row["verdict"] == "not supported"
-    cost = {"kind": "cost", "of": "random_mask"}
-    assert judged(claim(quantity=cost, relation="at most", bound=0.2), results())["verdict"] == "supported"
-    assert (
-        judged(claim(quantity=cost, relation="at most", bound=0.19), results())["verdict"] == "not supported"
-    )
 
 
 def test_a_distance_from_retraining_is_that_of_the_measure():
@@ -147,13 +144,17 @@ def test_to_lead_is_to_lead_every_other_tuned_method():
     nearest = plain | {"b": others[3], "difference": 0.04, "low": 0.03, "high": 0.05}
     assert found([*rows[:3], nearest, *rows[4:]]) == ("supported", 0.04, 0.02, 0.05)
     assert found([*rows[:3], nearest | {"low": -0.01}, *rows[4:]])[0] == "not supported"
-    assert judged(lead, results())["reason"] == "needs 8 other tuned methods, and there are 0"
+    assert judged(lead, results())["reason"] == "needs 8 other tuned methods, of which there are 0"
 
 
 def test_sentences_say_no_more_than_the_verdict():
     assert sentence(judged(claim(), results())) == "It is so (0.050 [0.020, 0.080])."
     unsure = results(differences=[(0.05, -0.02, 0.12)])
     assert sentence(judged(claim(), unsure)).startswith("It is not supported that it is so (0.050")
+    contrary = results(differences=[(-0.05, -0.08, -0.02)])
+    assert sentence(judged(claim(), contrary)) == (
+        "It is not supported that it is so; the opposite is (-0.050 [-0.080, -0.020])."
+    )
     assert sentence(judged(claim(models=99), unsure)).startswith("Whether it is so was not tested here")
 
 
@@ -222,6 +223,10 @@ def test_what_readers_are_told_is_what_was_judged():
     [
         ("- {id: x}", "claim 1: claim: Field required"),
         ("x: [", "not a list of claims"),
+        (
+            yaml.safe_dump([claim().model_dump() | {"quantity": {"kind": "rank_correlation", "of": "mia"}}]),
+            "claim 1: quantity.rank_correlation.of: there is no measure mia; choose one of ulira_accuracy",
+        ),
         (yaml.safe_dump([claim().model_dump()] * 2), "x stands twice"),
     ],
 )

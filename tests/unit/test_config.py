@@ -69,6 +69,7 @@ MISTAKES = [
     ("methods.random_mask.perturb.ratio", -0.1, "methods.random_mask.perturb.ratio: "),
     ("methods.random_mask.perturb.spare", "bn", "methods.random_mask.perturb.spare: "),
     ("methods.random_mask.perturb.name", "shake", "methods.random_mask.perturb.name: unknown 'shake'"),
+    ("data.forget.kind", "mislabeled", "data.forget.kind: unknown 'mislabeled'; known are 'random', 'class'"),
     ("methods.random_mask.finetune.objective", "hinge", "methods.random_mask.finetune.objective: "),
     ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown key"),
     ("ratio_sweep.ratios", [0.1, 0.10000001], "ratio_sweep.ratios: a ratio stands twice"),
@@ -89,6 +90,8 @@ MISTAKES = [
     ("training.batch", 759, "training.batch: 760 images in batches of 759"),
     ("replicates", 3, "replicates: "),
     ("relearn", {"models": 17, "finetune": RELEARN}, "relearn.models: 17, but a fleet has 16"),
+    ("relearn", {"finetune": RELEARN | {"labels": "random"}}, "relearn.finetune.labels: for unlearning only"),
+    ("relearn", {"finetune": RELEARN | {"order": "fleet"}}, "relearn.finetune.order: for unlearning only"),
     ("relearn", {"finetune": RELEARN | {"images": "retain"}}, "relearn.finetune.images: relearning takes"),
     (
         "relearn",

@@ -19,7 +19,7 @@ from random_mask.metrics.intervals import (
     resampled_intervals,
 )
 from random_mask.report import figures, numbers, tables
-from random_mask.report.measures import MEASURES, correlations
+from random_mask.report.measures import MEASURES, correlations, nearness
 from random_mask.stages.measures import measures_of, relearn_times
 
 
@@ -272,13 +272,27 @@ def test_the_interval_of_tow_is_as_wide_as_tow_varies():
 @given(rate=st.floats(0.05, 2), start=st.floats(0.5, 5), target=st.floats(0.01, 0.4))
 def test_the_relearn_time_of_a_loss_that_falls_evenly_is_known(rate, start, target):
     losses = start * np.exp(-rate * np.arange(11))[None]
-    assert relearn.epochs(losses, target) == pytest.approx(min(10, np.log(start / target) / rate))
+    time = np.log(start / target) / rate
+    assert relearn.epochs(losses, target) == pytest.approx(time if time <= 10 else np.inf)
 
 
-def test_who_is_there_from_the_start_takes_no_time_and_who_never_is_all_of_it():
-    losses = np.array([[0.1, 0.4, 0.1], [0.5, 0.4, 0.3], [0.8, 0.2, 0.9], [0.2, 0.2, 0.2]])
-    assert list(relearn.epochs(losses, 0.2)) == [0, 2, 1, 0]
+def test_who_is_there_from_the_start_takes_no_time_and_who_never_is_for_ever():
+    losses = np.array([[0.1, 0.4, 0.1], [0.5, 0.4, 0.3], [0.8, 0.2, 0.9], [0.2, 0.2, 0.2], [np.nan] * 3])
+    assert list(relearn.epochs(losses, 0.2)) == [0, np.inf, 1, 0, np.inf]
     assert relearn.epochs(losses[2:3], 0.4)[0] == pytest.approx(0.5)
+
+
+def test_who_does_not_get_there_leaves_an_end_of_the_interval_open():
+    there, some, none = np.array([3.0, 4.0, 5.0]), np.array([3.0, 4.0, np.inf]), np.full(3, np.inf)
+
+    def found(*fleets):
+        times, gap = relearn.intervals(*fleets, most=9).values()
+        return (times.estimate, *map(math.isinf, (times.low, times.high, gap.low, gap.high)))
+
+    assert found(there, there) == (4, False, False, False, False)
+    assert found(some, there) == (16 / 3, False, True, False, True)
+    assert found(there, some) == (4, False, False, True, False)
+    assert math.isnan(relearn.intervals(none, none, most=9)["relearn_gap"].estimate)
 
 
 def test_relearn_times_are_those_until_the_loss_of_the_original(tmp_path):
@@ -325,28 +339,35 @@ def test_all_measures_of_stored_fleets(models):
     np.testing.assert_equal({n: vars(i) for n, i in again.items()}, {n: vars(i) for n, i in found.items()})
 
 
+MEASURE_COLUMNS = ["method", "original", "measure", "value", "low", "high"]
+
+
 def table(ranks: dict[str, list[float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return measures and scores of methods a, b, ..., with the untouched model and the retrained one."""
     ranks = {name: [np.nan] * len(ranks["score"]) for name in MEASURES} | ranks
-    rows, methods = [], ["original", *"abcdefg"[: len(ranks["score"]) - 2], "retrain"]
+    rows, methods = [], ["original", *"abcdefgh"[: len(ranks["score"]) - 2], "retrain"]
     for name, values in ranks.items():
         for method, value in zip(methods, values, strict=True):
             rows.append([method, 0, name, value, value - 0.1, value + 0.1])
-    columns = ["method", "original", "measure", "value", "low", "high"]
-    long = pd.DataFrame(rows, columns=columns)
+    long = pd.DataFrame(rows, columns=MEASURE_COLUMNS)
     scores = long[long["measure"] == "score"].rename(columns={"value": "score"})
     return long[long["measure"] != "score"], scores
+
+
+EIGHT = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+SWAPPED = [0.2, 0.1, *EIGHT[2:]]
+"""Of ranks that differ by one in two places, Spearman's correlation is 1 - 6 * 2 / (8 * 63)."""
 
 
 def test_correlations_are_of_methods_and_turned_so_that_more_is_better():
     measures, scores = table(
         {
-            "score": [0.0, 0.1, 0.2, 0.3, 0.4, 0.9],
-            "klom_forget_p95": [0.0, 9.0, 5.0, 3.0, 1.0, 7.0],
-            "mia_gap": [0.0, -0.4, 0.3, -0.2, 0.1, 0.5],
-            "tow": [1.0, 0.9, 0.8, 0.7, 0.6, 0.1],
-            "rmia_gap": [0.0, 0.2, 0.2, 0.2, 0.2, 0.0],
-            "ulira_accuracy": [np.nan] * 6,
+            "score": [0.0, *EIGHT, 0.9],
+            "klom_forget_p95": [0.0, *(9 - 9 * value for value in EIGHT), 7.0],
+            "mia_gap": [0.0, *(value - 1 if value > 0.5 else 1 - value for value in EIGHT), 0.5],
+            "tow": [1.0, *(1 - value for value in EIGHT), 0.1],
+            "rmia_gap": [0.0, *[0.2] * 8, 0.0],
+            "ulira_accuracy": [np.nan] * 10,
         }
     )
     found = correlations(measures, scores)["score"]
@@ -358,7 +379,7 @@ def test_correlations_are_of_methods_and_turned_so_that_more_is_better():
 
 
 def test_numbers_of_the_paper_leave_out_what_is_unknown():
-    measures, scores = table({"score": [0.0, 0.1, 0.3, 0.2, 0.4, 0.9], "tow": [1.0, 0.1, 0.2, 0.3, 0.4, 0.1]})
+    measures, scores = table({"score": [0.0, *SWAPPED, 0.9], "tow": [1.0, *EIGHT, 0.1]})
     found = numbers._measures(measures, scores)
     assert {
         key: found[key]
@@ -366,18 +387,25 @@ def test_numbers_of_the_paper_leave_out_what_is_unknown():
     } == {
         "measures/a/tow": "0.100",
         "measures/a/tow_low": "0.000",
-        "agreement/tow": "0.80",
-        "agreement/methods": "4",
+        "agreement/tow": "0.98",
+        "agreement/methods": "8",
     }
     assert {key.split("/")[-1].partition("_")[0] for key in found} == {"tow", "methods"}
+    mine = measures.replace({"method": {"a": "random_mask", "b": "random_mask_ratio_0"}})
+    found = numbers._measures(mine, scores)
+    assert found["nearness/tow/words"] == numbers.UNDECIDED
+    assert found["nearness/tow/difference"] == "0.100"
+    assert found["nearness/tow/high"] == f"{0.1 + np.hypot(0.1, 0.1):.3f}"
+    open_ended = mine.assign(high=np.nan)
+    assert numbers._measures(open_ended, scores)["measures/random_mask/tow_high"] == "--"
 
 
 def test_the_figure_says_what_it_needs():
     few = correlations(*table({"score": [0.0, 0.1, 0.2, 0.9], "tow": [1.0, 0.9, 0.8, 0.1]}))
-    assert figures.agreement(few).axes[0].texts[0].get_text() == "needs at least 4 methods"
-    enough = {"score": [0.0, 0.1, 0.3, 0.2, 0.4, 0.9], "tow": [1.0, 0.1, 0.2, 0.3, 0.4, 0.1]}
+    assert figures.agreement(few).axes[0].texts[0].get_text() == "needs at least 8 methods"
+    enough = {"score": [0.0, *SWAPPED, 0.9], "tow": [1.0, *EIGHT, 0.1]}
     texts = [text.get_text() for text in figures.agreement(correlations(*table(enough))).axes[0].texts]
-    assert texts == ["0.80"]
+    assert texts == ["0.98"]
 
 
 def test_the_table_has_no_column_for_what_an_experiment_did_not_measure():
@@ -385,6 +413,32 @@ def test_the_table_has_no_column_for_what_an_experiment_did_not_measure():
     assert "Relearn gap" in tables.measures(measures, ["a", "b"])
     fewer = measures[measures["measure"] != "relearn_gap"]
     assert "Relearn gap" not in tables.measures(fewer, ["a", "b"])
+
+
+def test_the_tables_of_measures_share_them_out():
+    measures, _ = table({"score": [0.0] * 4} | {name: [0.1, 0.2, 0.3, 0.4] for name in MEASURES})
+    texts = [tables.measures(measures, ["a", "b"], main=main) for main in (True, False)]
+    assert all(sum(measure.head in text for text in texts) == 1 for measure in MEASURES.values())
+
+
+def nearness_of(measure: str, a: float, b: float):
+    rows = [[m, 0, measure, v, v - 0.3, v + 0.4] for m, v in (("a", a), ("b", b))]
+    return nearness(pd.DataFrame(rows, columns=MEASURE_COLUMNS), "a", "b", measure)
+
+
+@given(
+    measure=st.sampled_from(["klom_forget_p95", "mia_gap", "tow"]),
+    a=st.floats(-3, 3),
+    b=st.floats(-3, 3),
+)
+def test_nearness_has_a_sign_and_its_interval_is_longer_across_what_is_best(measure, a, b):
+    found, turned = nearness_of(measure, a, b), nearness_of(measure, b, a)
+    best = MEASURES[measure].best
+    assert found.estimate == pytest.approx(abs(a - best) - abs(b - best))
+    assert found.estimate == -turned.estimate
+    assert found.low == pytest.approx(-turned.high)
+    half = 0.8 if (a - best) * (b - best) < 0 else np.hypot(0.4, 0.4)
+    assert found.high - found.estimate == pytest.approx(half)
 
 
 def test_the_table_has_a_row_for_every_method_and_says_what_is_unknown():

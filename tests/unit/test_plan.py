@@ -88,7 +88,7 @@ def test_what_no_rule_makes_has_to_be_there(plan, tmp_path, monkeypatch):
     listed = changed(plan, forget={"kind": "list", "file": "forget.txt"})
     assert listed.data_files == ["forget.txt"]
     assert listed.missing_data() == (
-        "forget.txt: no such file or folder; correct its name in `data` of the configuration"
+        "forget.txt: no such file or folder; put it there, or correct its name in `data` of the configuration"
     )
     Path("forget.txt").touch()
     assert listed.missing_data() is None

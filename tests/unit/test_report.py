@@ -185,7 +185,7 @@ def test_no_number_of_a_result_is_typed_by_hand(section):
     text = re.sub(r"(?<!\\)%.*", "", text)
     # Keys, labels, file names and what a value is compared with may hold digits.
     text = re.sub(r"\\ifresult\{[^}]*\}\{[^}]*\}", "", text)
-    commands = "result|estimate|difference|ifresultknown|citep|Cref|cref|label|ref"
+    commands = "result|estimate|difference|nearness|ifresultknown|citet|citep|Cref|cref|label|ref"
     text = re.sub(rf"\\({commands})\{{[^}}]*\}}", "", text)
     text = re.sub(r"\\setlength{\\tabcolsep}{\dpt}", "", text)
     assert not re.search(r"\d", text), re.findall(r".{20}\d.{20}", text)

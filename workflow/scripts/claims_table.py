@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from random_mask.config import Experiment, load
-from random_mask.report.claims import NOT_TESTABLE, Claim, criterion, read_claims
+from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, Claim, criterion, read_claims
 from random_mask.report.names import label
 from random_mask.report.originals import over_originals
 
@@ -21,8 +21,9 @@ REFERENCES = [ROOT / "reference" / name for name in ("digits", "cifar10_jpeg")]
 ALL_METHODS = ROOT / "reference" / "digits-all"
 
 
-def by_experiment(claims: list[Claim]) -> str:
-    """Return the claims by experiment: command, minutes, and what decides."""
+def by_experiment(claims: list[Claim], references: list[Path]) -> str:
+    """Return the claims by experiment: command, minutes, what decides, and what the authors' runs say."""
+    judged = {folder.name: tested(folder).set_index("id") for folder in references}
     parts = []
     for config, group in groupby(sorted(claims, key=lambda claim: claim.minutes), lambda claim: claim.config):
         of_it = list(group)
@@ -30,39 +31,74 @@ def by_experiment(claims: list[Claim]) -> str:
         parts += [
             f"`{command}`, about {max(claim.minutes for claim in of_it)} minutes on two cores:",
             "",
-            "| claim | it is supported if the whole 95 % interval of this is so | name |",
-            "|---|---|---|",
-            *(f"| {claim.claim} | {criterion(claim)} | `{claim.id}` |" for claim in of_it),
+            "| claim | it is supported if the whole 95 % interval of this is so | the authors' runs | name |",
+            "|---|---|---|---|",
+            *(
+                f"| {of_claim(claim)} | {criterion(claim)} | {said(judged, claim)} | `{claim.id}` |"
+                for claim in of_it
+            ),
             "",
         ]
     return "\n".join(parts)
 
 
-def measured(references: list[Path], all_methods: Path) -> str:
-    """Return what runs said of the claims that they could test, and a run of all methods of those left."""
-    judged = {folder: tested(folder) for folder in references}
-    claims = list(dict.fromkeys(claim for of in judged.values() for claim in of["claim"]))
+IN_SHORT = (
+    "In short: by the score, random mask forgets more than plain fine-tuning does and less than retraining "
+    "would, and it is not shown that the mask does it: it does not score higher than the same repair without "
+    "a mask."
+)
+
+
+def is_so(reference: Path) -> bool:
+    """Tell whether a run allows to say `IN_SHORT` of its scores."""
+    verdicts = pd.read_csv(reference / "claims.csv").set_index("id")["verdict"]
+    beats, below, helps = verdicts[["mask-beats-finetuning", "mask-below-ceiling", "mask-helps-the-repair"]]
+    return beats == below == SUPPORTED and helps == NOT_SUPPORTED
+
+
+def of_claim(claim: Claim) -> str:
+    """Return a claim as it stands in a table."""
+    return claim.claim + (" (exploratory)" if claim.exploratory else "")
+
+
+def said(judged: dict[str, pd.DataFrame], claim: Claim) -> str:
+    """Return what the authors' runs say of a claim: each verdict with the experiments that it is of."""
+    verdicts = {name: verdict(of.loc[claim.id]) for name, of in judged.items() if claim.id in of.index}
+    return "; ".join(
+        f"{of} ({', '.join(name for name in verdicts if verdicts[name] == of)})"
+        for of in dict.fromkeys(verdicts.values())
+    )
+
+
+def verdict(row: pd.Series) -> str:
+    """Return the verdict of a run on a claim, and whether it is the opposite that is supported."""
+    return "the opposite is supported" if row["opposite"] else row["verdict"]
+
+
+def measured(claims: list[Claim], references: list[Path], all_methods: Path) -> str:
+    """Return what runs said of the claims, those that need all methods apart."""
+    of_all = [claim for claim in claims if Path(claim.config).stem == all_methods.name]
+    others = [claim for claim in claims if claim not in of_all]
     titles = [title_of(load(folder / "config.yaml")) for folder in references]
     more = means(all_methods)
-    others = more.drop(["original", "retrain"])["score"].nlargest(5).index
-    judged_more = tested(all_methods)
-    left = judged_more[~judged_more["claim"].isin(claims)]
-    first = title_of(load(all_methods / "config.yaml"))
+    highest = more.drop(["original", "retrain"])["score"].nlargest(5).index
     return "\n".join(
         [
+            *([IN_SHORT, ""] if all(map(is_so, references)) else []),
             "Scores; in parentheses, their share of the ceiling and their cost as a share of a retraining:",
             "",
             *map(scores_of, references),
             "",
             "Verdicts, each with the difference, share or ratio that decides and its 95 % interval:",
             "",
-            *table(dict(zip(titles, judged.values(), strict=True)), claims),
+            *table(dict(zip(titles, map(tested, references), strict=True)), others),
             "",
             f"Of the {len(more) - 2} methods and variants of `config/digits-all.yaml`, on the same data and "
             f"seeds as the first, the five highest are "
-            f"{'; '.join(shared(more, method, label(method)) for method in others)}.",
+            f"{'; '.join(shared(more, method, label(method)) for method in highest)}. "
+            f"{shared(more, 'random_mask_author', 'Random mask with the values of its author')}.",
             "",
-            *table({first: left}, list(left["claim"])),
+            *table({f"{titles[0]}, all methods": tested(all_methods)}, of_all),
             "",
         ]
     )
@@ -70,9 +106,8 @@ def measured(references: list[Path], all_methods: Path) -> str:
 
 def title_of(experiment: Experiment) -> str:
     """Return what readers know the data of an experiment by."""
-    return experiment.data.title or {"digits": "scikit-learn's digits"}.get(
-        experiment.data.name, experiment.data.name
-    )
+    title = {"digits": "scikit-learn's digits"}.get(experiment.data.name, experiment.data.name)
+    return f"{experiment.data.title or title}, N = {experiment.models}"
 
 
 def scores_of(folder: Path) -> str:
@@ -90,7 +125,7 @@ def scores_of(folder: Path) -> str:
     data = experiment.data
     return (
         f"- {title_of(experiment)} ({data.train:,} training images, {data.forgotten} of them "
-        f"to be forgotten; {experiment.models} models a fleet, {originals}; ceiling "
+        f"to be forgotten; {originals}; ceiling "
         f"{scores.loc['retrain', 'score']:.3f}): {'; '.join(shares)}."
     )
 
@@ -106,18 +141,19 @@ def tested(reference: Path) -> pd.DataFrame:
     return judged[judged["verdict"] != NOT_TESTABLE]
 
 
-def table(judged: dict[str, pd.DataFrame], claims: list[str]) -> list[str]:
+def table(judged: dict[str, pd.DataFrame], claims: list[Claim]) -> list[str]:
     """Return the lines of a table of verdicts, a column for each run."""
     found = {
-        (title, row.claim): f"{row.verdict}, {row.estimate:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        (title, row["id"]): f"{verdict(row)}, {row['estimate']:z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
         for title, of in judged.items()
-        for row in of.itertuples()
+        for _, row in of.iterrows()
     }
     return [
         f"| claim | {' | '.join(judged)} |",
         "|---" * (1 + len(judged)) + "|",
         *(
-            f"| {claim} | {' | '.join(found.get((title, claim), 'not tested') for title in judged)} |"
+            f"| {of_claim(claim)} | "
+            f"{' | '.join(found.get((title, claim.id), 'not tested') for title in judged)} |"
             for claim in claims
         ),
     ]
@@ -145,8 +181,8 @@ def documents() -> dict[Path, str]:
     """Return the documents as they should be."""
     claims = read_claims(ROOT / "paper" / "claims.yaml")
     contents = {
-        "ARTIFACT.md": ("claims", by_experiment(claims)),
-        "README.md": ("results", measured([path for path in REFERENCES if path.exists()], ALL_METHODS)),
+        "ARTIFACT.md": ("claims", by_experiment(claims, [*REFERENCES, ALL_METHODS])),
+        "README.md": ("results", measured(claims, REFERENCES, ALL_METHODS)),
     }
     return {
         ROOT / path: renewed((ROOT / path).read_text(), name, content)

@@ -1,25 +1,26 @@
 """The claims of the paper, and what a run says of each: supported, not supported, or not testable by it.
 
-A claim names a quantity and what its 95 % interval must show. Nothing is supported by an estimate alone.
+A claim names a quantity and what its 95 % interval must show. Nothing is supported by an estimate alone, and
+where a claim is not supported, the interval can show the opposite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from scipy.stats import t
 
 from random_mask.errors import InputError
 from random_mask.files import read_text
 from random_mask.metrics.intervals import CONFIDENCE, Interval
-from random_mask.report.measures import MEASURES, correlations
+from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
 from random_mask.report.originals import pooled
 from random_mask.settings import Number, Section
 
@@ -37,6 +38,16 @@ __all__ = [
 ]
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable"
+
+
+def _shown(measure: str) -> str:
+    if measure not in MEASURES:
+        raise ValueError(f"there is no measure {measure}; choose one of {', '.join(MEASURES)}")
+    return measure
+
+
+ShownMeasure = Annotated[str, AfterValidator(_shown)]
+"""A measure that the paper shows."""
 
 
 class Difference(Section):
@@ -68,15 +79,6 @@ class Share(Section):
     """The share of the ceiling."""
 
 
-class Cost(Section):
-    """What unlearning a model costs, as a share of retraining it; counted, so it has no interval."""
-
-    kind: Literal["cost"]
-    """The quantity."""
-    of: str
-    """The method."""
-
-
 class Spread(Section):
     """The ratio of two methods' spread across runs: standard deviations of the confidences of an example."""
 
@@ -93,8 +95,8 @@ class Distance(Section):
     """The quantity."""
     of: Annotated[list[str], Field(min_length=2, max_length=2)]
     """The two methods."""
-    measure: str
-    """The measure, one of those that the paper shows."""
+    measure: ShownMeasure
+    """The measure."""
 
 
 class RankCorrelation(Section):
@@ -102,8 +104,8 @@ class RankCorrelation(Section):
 
     kind: Literal["rank_correlation"]
     """The quantity."""
-    of: str
-    """The measure, as in `measures.csv`; it is turned so that more is better."""
+    of: ShownMeasure
+    """The measure; it is turned so that more is better."""
 
 
 class Claim(Section):
@@ -116,11 +118,11 @@ class Claim(Section):
     where: str
     """The section of the paper where it stands."""
     quantity: Annotated[
-        Difference | Lead | Share | Cost | Spread | Distance | RankCorrelation, Field(discriminator="kind")
+        Difference | Lead | Share | Spread | Distance | RankCorrelation, Field(discriminator="kind")
     ]
     """What decides."""
-    relation: Literal["above", "below", "at most", "within"]
-    """What the whole interval must be: above `bound`, below it, at most it, or within plus and minus it."""
+    relation: Literal["above", "below", "within"]
+    """What the whole interval must be: above `bound`, below it, or within plus and minus it."""
     bound: Number = 0.0
     """The bound of the relation."""
     models: Annotated[int, Field(ge=2)] = 16
@@ -129,6 +131,8 @@ class Claim(Section):
     """The experiment that tests it: a file of `config/`."""
     minutes: Annotated[int, Field(ge=1)]
     """About how long that takes on two cores."""
+    exploratory: bool = False
+    """Whether it was made after results that it is judged by had been seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +162,8 @@ def read_claims(path: Path) -> list[Claim]:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
-            raise InputError(f"{path}: claim {number}: {key}: {first['msg']}") from None
+            message = first["msg"].removeprefix("Value error, ")
+            raise InputError(f"{path}: claim {number}: {key}: {message}") from None
     names = [claim.id for claim in claims]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"{path}: {sorted(twice)[0]} stands twice; every claim needs a name of its own")
@@ -169,8 +174,9 @@ def judge(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
     """Judge claims by the results of a run.
 
     Returns:
-        A row for each claim: `id`, `verdict`, `estimate`, `low`, `high` (empty where it is not testable),
-        `claim`, `criterion` and `reason`, which says why it is not testable.
+        A row for each claim: `id`, `verdict`, `opposite` (whether the interval shows that), `estimate`,
+        `low`, `high` (empty where it is not testable), `claim`, `criterion`, `exploratory` and `reason`, which
+        says why it is not testable.
     """
     return pd.DataFrame([_judged(claim, results) for claim in claims])
 
@@ -180,30 +186,30 @@ def sentence(row: Mapping[str, str | float]) -> str:
     claim = row["claim"]
     if row["verdict"] == NOT_TESTABLE:
         return f"Whether {claim} was not tested here: {row['reason']}."
-    found = f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    found = f"{row['estimate']:z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
     if row["verdict"] == SUPPORTED:
         return f"{claim[0].upper()}{claim[1:]} ({found})."
-    return f"It is not supported that {claim} ({found})."
+    return f"It is not supported that {claim}{'; the opposite is' if row['opposite'] else ''} ({found})."
 
 
 def _judged(claim: Claim, results: Results) -> dict[str, str | float]:
-    row = {"id": claim.id, "verdict": NOT_TESTABLE, "estimate": np.nan, "low": np.nan, "high": np.nan}
-    row |= {"claim": claim.claim, "criterion": criterion(claim), "reason": ""}
+    row = {"id": claim.id, "verdict": NOT_TESTABLE, "opposite": False}
+    row |= {"estimate": np.nan, "low": np.nan, "high": np.nan, "claim": claim.claim}
+    row |= {"criterion": criterion(claim), "exploratory": claim.exploratory, "reason": ""}
     models = int(results.scores["n_models"].min())
     if models < claim.models:
-        return row | {"reason": f"needs {claim.models} models a fleet, and there are {models}"}
+        return row | {"reason": f"needs {claim.models} models a fleet, of which there {_are(models)}"}
     found = _QUANTITIES[type(claim.quantity)](claim.quantity, results)
     if isinstance(found, str):
         return row | {"reason": found}
-    holds = {
-        "above": found.low > claim.bound,
-        "below": found.high < claim.bound,
-        # Counted costs can equal their bound, up to rounding.
-        "at most": found.high <= claim.bound + 1e-9,
-        "within": -claim.bound < found.low and found.high < claim.bound,
+    above, below = found.low > claim.bound, found.high < claim.bound
+    holds, opposite = {
+        "above": (above, below),
+        "below": (below, above),
+        "within": (below and found.low > -claim.bound, above or found.high < -claim.bound),
     }[claim.relation]
     verdict = SUPPORTED if holds else NOT_SUPPORTED
-    return row | {"verdict": verdict, "estimate": found.estimate, "low": found.low, "high": found.high}
+    return row | asdict(found) | {"verdict": verdict, "opposite": opposite}
 
 
 def criterion(claim: Claim) -> str:
@@ -215,8 +221,6 @@ def criterion(claim: Claim) -> str:
             what = f"smallest of score of {method} - score of another tuned method"
         case Share(of=method, share=share):
             what = f"score of {method} - {share:g} x score of retrain"
-        case Cost(of=method):
-            what = f"cost of {method} / cost of retrain"
         case Spread(of=[a, b]):
             what = f"spread of {a} / spread of {b}"
         case Distance(of=[a, b], measure=measure):
@@ -225,6 +229,10 @@ def criterion(claim: Claim) -> str:
             what = f"rank correlation of the score and {measure}"
     relation = "within +-" if claim.relation == "within" else f"{claim.relation} "
     return f"{what}: {relation}{claim.bound:g}"
+
+
+def _are(number: int) -> str:
+    return f"is {number}" if number == 1 else f"are {number}"
 
 
 def _absent(methods: Sequence[str], results: Results) -> str | None:
@@ -247,7 +255,7 @@ def _lead(quantity: Lead, results: Results) -> Interval | str:
     names = [name for name in results.scores["method"].unique() if name.endswith("_tuned")]
     others = [name for name in names if name != quantity.of]
     if len(others) < FEWEST_LED:
-        return f"needs {FEWEST_LED} other tuned methods, and there are {len(others)}"
+        return f"needs {FEWEST_LED} other tuned methods, of which there {_are(len(others))}"
     found = [_difference(Difference(kind="difference", of=[quantity.of, other]), results) for other in others]
     if missing := [reason for reason in found if isinstance(reason, str)]:
         return missing[0]
@@ -263,14 +271,6 @@ def _share(quantity: Share, results: Results) -> Interval | str:
     ceiling = results.scores.loc[results.scores["method"] == "retrain", "score"].mean()
     rest = (1 - quantity.share) * ceiling
     return Interval(found.estimate + rest, found.low + rest, found.high + rest)
-
-
-def _cost(quantity: Cost, results: Results) -> Interval | str:
-    if reason := _absent([quantity.of], results):
-        return reason
-    seconds = results.scores.groupby("method")["seconds_per_model"].mean()
-    share = float(seconds[quantity.of] / seconds["retrain"])
-    return Interval(share, share, share)
 
 
 def _spread(quantity: Spread, results: Results) -> Interval | str:
@@ -315,28 +315,14 @@ def spread_ratio(a: np.ndarray, b: np.ndarray) -> Interval:
 def _distance(quantity: Distance, results: Results) -> Interval | str:
     if reason := _absent(quantity.of, results):
         return reason
-    best, table = MEASURES[quantity.measure].best, results.measures
-    rows = table[(table["measure"] == quantity.measure) & table["method"].isin(quantity.of)].dropna()
-    found = []
-    for original in sorted(results.scores.loc[results.scores["method"] == quantity.of[0], "original"]):
-        known = rows[rows["original"] == original].set_index("method")
-        if len(known) < 2:
-            return f"{quantity.measure} is not known of both methods"
-        a, b = (known.loc[method, "value"] - best for method in quantity.of)
-        # Both are compared with the same retrained models. What they share cancels in the difference, but not
-        # in this interval, which takes the two for independent and is too long rather than too short.
-        widths = known["high"] - known["value"], known["value"] - known["low"]
-        above, below = (float(np.hypot(*width[quantity.of])) for width in widths)
-        half = max(above, below)
-        middle = abs(a) - abs(b)
-        found.append(Interval(middle, middle - half, middle + half))
-    return pooled(found)
+    found = nearness(results.measures, *quantity.of, quantity.measure)
+    return found or f"{quantity.measure} is not known of both methods"
 
 
 def _rank_correlation(quantity: RankCorrelation, results: Results) -> Interval | str:
     methods = set(results.scores["method"]) - {"original", "retrain"}
-    if len(methods) < FEWEST_RANKED:
-        return f"needs {FEWEST_RANKED} methods, and there are {len(methods)}"
+    if len(methods) < FEWEST_METHODS:
+        return f"needs {FEWEST_METHODS} methods, of which there {_are(len(methods))}"
     correlation = float(correlations(results.measures, results.scores).loc["score", quantity.of])
     if np.isnan(correlation):
         return f"{quantity.of} is the same for every method"
@@ -346,9 +332,6 @@ def _rank_correlation(quantity: RankCorrelation, results: Results) -> Interval |
     return Interval(correlation, *(float(np.tanh(middle + side * half)) for side in (-1, 1)))
 
 
-FEWEST_RANKED = 8
-"""Methods that a rank correlation needs."""
-
 FEWEST_LED = 8
 """Other tuned methods that a lead needs."""
 
@@ -356,7 +339,6 @@ _QUANTITIES = {
     Difference: _difference,
     Lead: _lead,
     Share: _share,
-    Cost: _cost,
     Spread: _spread,
     Distance: _distance,
     RankCorrelation: _rank_correlation,

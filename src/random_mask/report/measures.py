@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-__all__ = ["FEWEST_METHODS", "MEASURES", "Measure", "correlations"]
+from random_mask.metrics.intervals import Interval
+from random_mask.report.originals import pooled
+
+__all__ = ["FEWEST_METHODS", "MEASURES", "Measure", "correlations", "nearness"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Measure:
         head: of its column, in LaTeX.
         ideal: what retraining reaches, in LaTeX.
         best: the value that is best: the larger the distance from it, the worse.
-        in_table: whether the table has a column for it.
+        in_table: whether it has a column in the main table of measures, or else in the appendix.
     """
 
     name: str
@@ -42,8 +46,40 @@ MEASURES = {
 """Those that the paper shows, of those that an experiment has; `measures.csv` has more."""
 
 
-FEWEST_METHODS = 4
-"""That a rank correlation is worth showing for."""
+FEWEST_METHODS = 8
+"""That a rank correlation needs."""
+
+
+def nearness(measures: pd.DataFrame, a: str, b: str, measure: str) -> Interval | None:
+    """Return how far a method is from what retraining reaches, less how far another is, over the originals.
+
+    Args:
+        measures: `measures.csv`.
+        a: a method.
+        b: the other.
+        measure: one of `MEASURES`.
+
+    Returns:
+        With its 95 % interval; below zero, `a` is nearer. None where the measure is not known of both.
+
+        Both are compared with the same retrained models. What they share cancels in the difference, but not
+        in this interval, which takes the two for independent: it is too long rather than too short. Where one
+        lies above what retraining reaches and the other below, the shared part adds up, and so do the half
+        widths.
+    """
+    rows = measures[(measures["measure"] == measure) & measures["method"].isin([a, b])]
+    found = []
+    for _, of_original in rows.groupby("original"):
+        known = of_original.dropna().set_index("method")
+        if len(known) < 2:
+            return None
+        of_a, of_b = (float(known.loc[method, "value"]) - MEASURES[measure].best for method in (a, b))
+        widths = known["high"] - known["value"], known["value"] - known["low"]
+        together = np.hypot if of_a * of_b >= 0 else np.add
+        half = max(float(together(*width[[a, b]])) for width in widths)
+        middle = abs(of_a) - abs(of_b)
+        found.append(Interval(middle, middle - half, middle + half))
+    return pooled(found) if found else None
 
 
 def correlations(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
@@ -58,7 +94,7 @@ def correlations(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A square table by measure, "score" the first; NaN where a measure is unknown, or the same for every
-        method. With fewer than 4 methods it is empty.
+        method. With fewer than 8 methods it is empty.
     """
     values = measures.pivot_table(index="method", columns="measure", values="value", dropna=False)
     values = values.reindex(columns=[*MEASURES])

@@ -32,7 +32,7 @@ _LABELS = {
     "random_mask_one_order": "Random mask, one order",
     "toshi_k": "toshi_k & marvelworld",
     "amnesiacs": "Algorithmic Amnesiacs",
-    "forget_team": "forget",
+    "forget_team": "Team forget",
     "neg_grad": "NegGrad",
     "neg_grad_plus": "NegGrad+",
     "random_labels": "Random labels",

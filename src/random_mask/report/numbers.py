@@ -12,7 +12,7 @@ import pandas as pd
 from random_mask.config import Experiment
 from random_mask.metrics.competition import points
 from random_mask.report.claims import sentence
-from random_mask.report.measures import correlations
+from random_mask.report.measures import MEASURES, correlations, nearness
 from random_mask.report.originals import intervals_of, over_originals, pooled
 from random_mask.report.verdicts import verdict
 
@@ -32,6 +32,11 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
+MASK_AND_CONTROL = ("random_mask", "random_mask_ratio_0")
+"""Random mask, and the same repair without a mask."""
+
+UNDECIDED = "neither nearer nor farther, as far as can be told"
+
 ORIGINS = {
     "ablations": "the configuration",
     "agreement": "measures.csv and scores.csv (rule scores)",
@@ -48,6 +53,7 @@ ORIGINS = {
     "methods": "the configuration",
     "metric": "the configuration: what the metric allows with so many models",
     "model": "run.json (rule collect)",
+    "nearness": "measures.csv (rule scores)",
     "reference": "reference/*/scores.csv",
     "scores": "scores.csv (rule scores)",
     "simulation": "simulation.csv (rule simulate)",
@@ -227,10 +233,21 @@ def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
 def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
     numbers = {}
     # What is not known, as U-LiRA of a few models, has no number.
-    for (method, measure), rows in measures.dropna().groupby(["method", "measure"], sort=False):
+    known = measures.dropna(subset="value")
+    for (method, measure), rows in known.groupby(["method", "measure"], sort=False):
         found = pooled(intervals_of(rows, "value", "low", "high"))
         for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
-            numbers[f"measures/{method}/{measure}{suffix}"] = f"{value:z.3f}"
+            numbers[f"measures/{method}/{measure}{suffix}"] = "--" if math.isnan(value) else f"{value:z.3f}"
+    for measure in MEASURES:
+        if found := nearness(measures, *MASK_AND_CONTROL, measure):
+            words = "nearer" if found.high < 0 else "farther" if found.low > 0 else UNDECIDED
+            numbers[f"nearness/{measure}/words"] = words
+            numbers |= {
+                f"nearness/{measure}/{key}": f"{value:z.3f}"
+                for key, value in zip(
+                    ("difference", "low", "high"), (found.estimate, found.low, found.high), strict=True
+                )
+            }
     ranks = correlations(measures, scores)
     if ranks.empty:
         return numbers

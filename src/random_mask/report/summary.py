@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+import numpy as np
 import pandas as pd
 
 from random_mask.report.claims import NOT_TESTABLE
@@ -68,8 +69,8 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     found = table["estimate"].map("{:.3f} ".format) + _interval(table["low"], table["high"])
     return pd.DataFrame(
         {
-            "verdict": table["verdict"],
-            "claim": table["claim"],
+            "verdict": table["verdict"].where(~table["opposite"], "opposite"),
+            "claim": table["claim"] + np.where(table["exploratory"], " (exploratory)", ""),
             "estimate and interval": found.where(known, table["reason"].fillna("")),
         }
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from random_mask.config import Experiment
 from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
-from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED
+from random_mask.report.claims import NOT_TESTABLE, SUPPORTED
 from random_mask.report.measures import MEASURES
 from random_mask.report.names import label
 from random_mask.report.numbers import escape, plain
@@ -130,16 +130,19 @@ def masks(counts: Mapping[str, pd.DataFrame], filters: Mapping[str, str]) -> str
     return tabular("@{}lr" + "S[table-format=2.1]" * len(counts) + "@{}", head, rows, above=above)
 
 
-def measures(table: pd.DataFrame, methods: Sequence[str], *, most: int | None = None) -> str:
+def measures(
+    table: pd.DataFrame, methods: Sequence[str], *, main: bool = True, most: int | None = None
+) -> str:
     """Return the other measures: a row for each method, pooled over the original models.
 
     Args:
         table: `measures.csv`.
         methods: unlearning methods, in the order of the rows.
+        main: the main measures, or else the others.
         most: rows that fit on a page, if it may break over pages.
     """
     there = set(table["measure"])
-    shown = {name: of for name, of in MEASURES.items() if of.in_table and name in there}
+    shown = {name: of for name, of in MEASURES.items() if of.in_table == main and name in there}
     found = {
         key: pooled(intervals_of(rows, "value", "low", "high"))
         for key, rows in table.groupby(["method", "measure"])
@@ -307,18 +310,25 @@ def claims(table: pd.DataFrame, references: Mapping[str, pd.DataFrame]) -> str:
         table: `claims.csv`.
         references: that of each experiment of the authors, by name.
     """
-    short = {SUPPORTED: "yes", NOT_SUPPORTED: "no", NOT_TESTABLE: "--"}
-    known = {name: dict(zip(one["id"], one["verdict"], strict=True)) for name, one in references.items()}
+    known = {name: {row.id: _short(row) for row in one.itertuples()} for name, one in references.items()}
     rows = []
     for row in table.itertuples():
         tested = row.verdict != NOT_TESTABLE
-        found = [f"{value:.3f}" for value in (row.estimate, row.low, row.high)] if tested else []
+        found = [f"{value:z.3f}" for value in (row.estimate, row.low, row.high)] if tested else []
         estimate = f"${found[0]}$ & $[{found[1]},\\,{found[2]}]$" if tested else "-- & "
-        verdicts = [short[row.verdict], *(short.get(one.get(row.id), "--") for one in known.values())]
-        rows.append([escape(row.claim[0].upper() + row.claim[1:]), estimate, *verdicts])
+        verdicts = [_short(row), *(one.get(row.id, "--") for one in known.values())]
+        claim = escape(row.claim[0].upper() + row.claim[1:]) + (r"\,*" if row.exploratory else "")
+        rows.append([claim, estimate, *verdicts])
     head = ["Claim", r"\multicolumn{2}{c}{Estimate and interval}", "Here", *map(escape, known)]
     columns = r"@{}>{\raggedright\arraybackslash}p{0.57\linewidth}r@{\;}l" + "c" * (1 + len(known)) + "@{}"
     return tabular(columns, head, rows)
+
+
+def _short(row: Any) -> str:
+    """Return the verdict on a claim in a word."""
+    if row.verdict == NOT_TESTABLE:
+        return "--"
+    return "yes" if row.verdict == SUPPORTED else "opp." if row.opposite else "no"
 
 
 def reference(table: pd.DataFrame, theirs: Sequence[pd.DataFrame]) -> str:

@@ -54,7 +54,7 @@ def main(
     for path, arrays in ((oracle[0], reference), (unlearned[0], fleet)):
         if any(len(labels[part]) < arrays[f"logits_{part}"].shape[1] for part in PARTS):
             raise InputError(f"{path} and {split_table} differ in the images; delete both and run again")
-    # The retrained fleet is the same for every original model, and so are its measures.
+    # The retrained fleet is the same for every original model, and so are its measures, but for relearn time.
     seed = seed_of(settings.seed, "measures", 0 if method == "retrain" else original, method)
     found = measures_of(fleet, reference, labels, seed=seed, replicates=settings.replicates)
     if relearned:
@@ -101,8 +101,10 @@ def relearn_times(relearned: Sequence[Path], start: Path, labels: np.ndarray) ->
     """Return the relearn time of a fleet and its gap, by name; see `main` for the files."""
     reached = logit_scaled_confidence(read_npz(start)["logits_forget"][0], labels)
     target = float(np.logaddexp(0, -reached).mean())
-    *own, retrained = (relearn.epochs(read_npz(path)["loss"], target) for path in relearned)
-    return relearn.intervals(own[0] if own else np.zeros_like(retrained), retrained)
+    losses = [read_npz(path)["loss"] for path in relearned]
+    *own, retrained = (relearn.epochs(of_fleet, target) for of_fleet in losses)
+    most = losses[-1].shape[1] - 1
+    return relearn.intervals(own[0] if own else np.zeros_like(retrained), retrained, most=most)
 
 
 def confidences(fleet: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

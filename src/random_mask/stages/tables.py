@@ -66,6 +66,9 @@ def main(
         int(pd.read_csv(reference[0])["n_models"].max()) if reference else None,
     )
     write_text(output, numbers.as_tex(collected))
+    # The paper of the authors' own results says nothing twice.
+    own = set() if reference else {experiment.experiment}
+    theirs = {path.parent.name: pd.read_csv(path) for path in references if path.parent.name not in own}
     texts = {
         "scores": lambda: tables.scores(table, experiment.drawn()),
         "all_scores": lambda: tables.scores(table, experiment.shown(), most=tables.PAGE),
@@ -79,10 +82,11 @@ def main(
         "cost": lambda: tables.cost(cost),
         "simulation": lambda: tables.simulation(simulated),
         "measures": lambda: tables.measures(measured, experiment.drawn()),
+        "more_measures": lambda: tables.measures(measured, experiment.drawn(), main=False),
         "all_measures": lambda: tables.measures(measured, experiment.shown(), most=tables.PAGE),
         "environment": lambda: tables.environment(found["environment"]),
         "config": lambda: tables.config(experiment),
-        "claims": lambda: tables.claims(judged, {path.parent.name: pd.read_csv(path) for path in references}),
+        "claims": lambda: tables.claims(judged, theirs),
         "reference": lambda: tables.reference(
             parse_scores(read_text(scores)), [parse_scores(read_text(path)) for path in reference]
         ),
