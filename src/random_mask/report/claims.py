@@ -175,8 +175,8 @@ def judge(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
 
     Returns:
         A row for each claim: `id`, `verdict`, `opposite` (whether the interval shows that), `estimate`,
-        `low`, `high` (empty where it is not testable), `claim`, `criterion`, `exploratory` and `reason`, which
-        says why it is not testable.
+        `low`, `high` (empty where it is not testable), `claim`, `criterion`, `exploratory` and `reason`: why
+        it is not testable.
     """
     return pd.DataFrame([_judged(claim, results) for claim in claims])
 
