@@ -241,8 +241,10 @@ def _read_fleet(path: Path) -> _File:
     elif {"logits", "labels"} <= arrays.keys():
         confidences = arrays["logits"]
     else:
+        names = sorted(arrays)
+        held = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise InputError(
-            f"{path}: holds {', '.join(sorted(arrays)) or 'no array'}; it needs `confidences`, or `logits` "
+            f"{path}: holds {held or 'no array'}; it needs `confidences`, or `logits` "
             "and `labels` (see random-mask score --help)"
         )
     try:
