@@ -318,13 +318,34 @@ def load(path: Path | str) -> Experiment:
     Raises:
         InputError: in one line, which names the file, the key and the remedy.
     """
+    return validate(read(path), source=str(path))
+
+
+def read(path: Path | str) -> Any:
+    """Return the content of a configuration file, unchecked but for keys that stand twice.
+
+    Raises:
+        InputError: in one line, which names the file and the remedy.
+    """
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        return yaml.load(Path(path).read_text(), _Loader)
     except FileNotFoundError:
         raise InputError(f"{path}: no such configuration file") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    return validate(content, source=str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node, deep=False):
+        names = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in names:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: `{key.value}` stands twice; remove one, or rename it")
+            names.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _only(section: Any) -> Any:

@@ -5,7 +5,7 @@ import jsonschema
 import pytest
 import yaml
 
-from random_mask.config import json_schema, load, validate
+from random_mask.config import json_schema, load, read, validate
 from random_mask.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +167,15 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.yaml: no such configuration file"):
         load(tmp_path / "none.yaml")
+
+
+def test_a_key_that_stands_twice_is_named_with_its_line(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("a: &a {x: 1}\nb:\n  <<: *a\n  x: 2\n  y: 3\n")
+    assert read(path)["b"] == {"x": 2, "y": 3}
+    path.write_text(path.read_text() + "  x: 4\n")
+    with pytest.raises(InputError, match=r"twice\.yaml: .*line 6: `x` stands twice; remove one"):
+        read(path)
 
 
 def test_the_sweep_adds_a_fleet_for_every_ratio(content):

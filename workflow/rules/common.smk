@@ -1,7 +1,7 @@
 # Checks the configuration and plans the files; every rule uses `experiment`, `plan`, `needs` and `stage_code`.
 import re
 
-from random_mask.config import validate
+from random_mask.config import read, validate
 from random_mask.errors import InputError
 from random_mask.plan import Plan, paper_sources
 from random_mask.provenance import first_damaged
@@ -12,12 +12,10 @@ from random_mask.terminal import Share, Terminal
 from snakemake.logging import logger
 
 try:
-    experiment = validate(
-        config,
-        source=", ".join(
-            map(str, workflow.overwrite_configfiles or workflow.configfiles)
-        ),
-    )
+    files = workflow.overwrite_configfiles or workflow.configfiles
+    for file in files:
+        read(file)  # Snakemake would not say that a key stands twice.
+    experiment = validate(config, source=", ".join(map(str, files)))
 except InputError as error:
     sys.exit(str(error))
 
