@@ -190,7 +190,7 @@ def test_an_unknown_number_fails_the_build(copy_of_finished):
         ("ratio: 0.3, spare: published", "ratio: 3, spare: published", "methods.random_mask.perturb.ratio: "),
         ("size: 16", "size: 128", "data.forget.size: 128 images to forget, but train has 128"),
         ("name: none", "name: shake", "methods.finetune.perturb.name: unknown 'shake'"),
-        ("models: 4", "models: 4\nmodels: 8", "`models` stands twice"),
+        ("models: 4", "models: 4\nmodels: 8", "not valid YAML: line 13: `models` stands twice"),
         ("models: 4", "models: 1", "models: input should be greater than or equal to 2"),
     ],
 )
