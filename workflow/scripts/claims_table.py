@@ -17,7 +17,7 @@ from random_mask.report.names import label
 from random_mask.report.originals import over_originals
 
 ROOT = Path(__file__).parents[2]
-REFERENCES = [ROOT / "reference" / name for name in ("digits", "cifar10_jpeg")]
+REFERENCES = [ROOT / "reference" / name for name in ("digits", "digits-128", "cifar10_jpeg")]
 ALL_METHODS = ROOT / "reference" / "digits-all"
 
 

@@ -69,7 +69,7 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     found = table["estimate"].map("{:.3f} ".format) + _interval(table["low"], table["high"])
     return pd.DataFrame(
         {
-            "verdict": table["verdict"].where(~table["opposite"], "opposite"),
+            "verdict": table["verdict"].where(~table["opposite"], "the opposite is supported"),
             "claim": table["claim"] + np.where(table["exploratory"], " (exploratory)", ""),
             "estimate and interval": found.where(known, table["reason"].fillna("")),
         }
