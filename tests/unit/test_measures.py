@@ -397,7 +397,7 @@ def test_numbers_of_the_paper_leave_out_what_is_unknown():
     assert found["nearness/tow/difference"] == "0.100"
     assert found["nearness/tow/high"] == f"{0.1 + np.hypot(0.1, 0.1):.3f}"
     open_ended = mine.assign(high=np.nan)
-    assert numbers._measures(open_ended, scores)["measures/random_mask/tow_high"] == "--"
+    assert numbers._measures(open_ended, scores)["measures/random_mask/tow_high"] == numbers.UNKNOWN
 
 
 def test_the_figure_says_what_it_needs():

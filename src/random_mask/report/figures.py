@@ -141,7 +141,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
             label=name,
         )
     _bounds(left, table, "score", vertical=False)
-    left.set(xlabel="mask ratio", ylabel="score, forgetting quality", ylim=(-0.008, None))
+    left.set(xlabel="mask ratio", ylabel="score,\nforgetting quality", ylim=(-0.008, None))
     _legend_above(left, columns=2)
     parts = {"retain": ("-", "o"), "forget": ("--", "s"), "test": (":", "^")}
     for (part, (line, marker)), paint in zip(
@@ -334,7 +334,7 @@ def agreement(correlations: pd.DataFrame) -> Figure:
         return figure
     known = correlations.dropna(how="all").dropna(how="all", axis=1)
     names = ["Score" if name == "score" else MEASURES[name].name for name in known.columns]
-    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 0.8 + 0.24 * len(names)))
+    figure, axes = plt.subplots(figsize=(0.9 * WIDTH, 0.8 + 0.24 * len(names)))
     sns.heatmap(
         known,
         # The upper half says the same, the diagonal nothing.

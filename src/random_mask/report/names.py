@@ -13,6 +13,7 @@ _LABELS = {
     "random_mask": "Random mask",
     "random_mask_described": "Random mask (described)",
     "random_mask_tuned": "Random mask (tuned)",
+    "unmasked": "No mask",
     "unmasked_tuned": "No mask (tuned)",
     "random_mask_author": "Random mask, author's values",
     "random_mask_reinitialised": "Random mask, re-initialised",

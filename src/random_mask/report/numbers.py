@@ -35,6 +35,9 @@ def escape(text: str) -> str:
 MASK_AND_CONTROL = ("random_mask", "random_mask_ratio_0")
 """Random mask, and the same repair without a mask."""
 
+UNKNOWN = r"\text{--}"
+"""What is not known, in text or in a formula."""
+
 UNDECIDED = "neither nearer nor farther, as far as can be told"
 
 ORIGINS = {
@@ -237,7 +240,9 @@ def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
     for (method, measure), rows in known.groupby(["method", "measure"], sort=False):
         found = pooled(intervals_of(rows, "value", "low", "high"))
         for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
-            numbers[f"measures/{method}/{measure}{suffix}"] = "--" if math.isnan(value) else f"{value:z.3f}"
+            numbers[f"measures/{method}/{measure}{suffix}"] = (
+                UNKNOWN if math.isnan(value) else f"{value:z.3f}"
+            )
     for measure in MEASURES:
         if found := nearness(measures, *MASK_AND_CONTROL, measure):
             words = "nearer" if found.high < 0 else "farther" if found.low > 0 else UNDECIDED

@@ -14,7 +14,7 @@ from random_mask.report.agreement import compare_scores
 from random_mask.report.claims import NOT_TESTABLE, SUPPORTED
 from random_mask.report.measures import MEASURES
 from random_mask.report.names import label
-from random_mask.report.numbers import escape, plain
+from random_mask.report.numbers import UNKNOWN, escape, plain
 from random_mask.report.originals import intervals_of, over_originals, pooled
 from random_mask.settings import Recipe
 
@@ -161,7 +161,7 @@ def _bracketed(interval: Interval) -> str:
     """Return an estimate with its interval in small brackets."""
     if isnan(interval.estimate):
         return "--"
-    low, high = ("--" if isnan(end) else f"{end:z.2f}" for end in (interval.low, interval.high))
+    low, high = (UNKNOWN if isnan(end) else f"{end:z.2f}" for end in (interval.low, interval.high))
     return rf"${interval.estimate:z.2f}$ {{\scriptsize $[{low}, {high}]$}}"
 
 
