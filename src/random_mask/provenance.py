@@ -18,7 +18,9 @@ from random_mask.files import write_text
 
 __all__ = [
     "chain",
+    "condensed",
     "digest",
+    "expanded",
     "first_damaged",
     "problems",
     "read_record",
@@ -122,6 +124,32 @@ def chain(artifacts: Iterable[Path | str]) -> dict[str, dict[str, Any]]:
     return dict(sorted(records.items()))
 
 
+COMMON = ("code", "computed", "machine", "options", "versions")
+"""What many records of a run have in common."""
+
+
+def condensed(records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return records without repetition: `common`, values by their hash, and `artifacts` that name them."""
+    common: dict[str, Any] = {}
+    artifacts = {}
+    for path, record in records.items():
+        artifacts[path] = dict(record)
+        for key in COMMON:
+            name = hashlib.sha256(json.dumps(record[key], sort_keys=True).encode()).hexdigest()[:12]
+            common[name] = record[key]
+            artifacts[path][key] = name
+    return {"common": dict(sorted(common.items())), "artifacts": artifacts}
+
+
+def expanded(collected: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the records that `condensed` was given."""
+    common = collected["common"]
+    return {
+        path: record | {key: common[record[key]] for key in COMMON}
+        for path, record in collected["artifacts"].items()
+    }
+
+
 def problems(folder: Path) -> tuple[int, list[str]]:
     """Check every artifact of a run, and that the code which made it is the code here.
 
@@ -137,7 +165,7 @@ def problems(folder: Path) -> tuple[int, list[str]]:
     collected = folder / "provenance.json"
     try:
         content = json.loads(collected.read_text())
-        records, root = content["artifacts"], f"results/{content['experiment']['experiment']}/"
+        records, root = expanded(content), f"results/{content['experiment']['experiment']}/"
     except FileNotFoundError:
         raise InputError(f"{collected}: no such file; give the folder of a run that is complete") from None
     except (ValueError, KeyError, TypeError):

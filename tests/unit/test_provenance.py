@@ -4,7 +4,16 @@ import json
 import pytest
 
 from random_mask.errors import InputError
-from random_mask.provenance import chain, digest, read_record, record_of, verify, write_records
+from random_mask.provenance import (
+    chain,
+    condensed,
+    digest,
+    expanded,
+    read_record,
+    record_of,
+    verify,
+    write_records,
+)
 
 
 def make(path, content: bytes, *inputs):
@@ -76,3 +85,12 @@ def test_a_broken_chain_is_an_error(three):
 
 def test_records_are_plain_json(three):
     assert json.loads(record_of(three[0]).read_text())["stage"] == "test"
+
+
+def test_what_records_have_in_common_is_kept_once_and_nothing_is_lost():
+    record = {"code": {"a.py": "1"}, "computed": {}, "machine": {"cores": 2}, "versions": {"torch": "2"}}
+    records = {name: record | {"artifact": name, "options": {"output": name}} for name in ("x", "y")}
+    collected = condensed(records)
+    assert expanded(collected) == records
+    assert collected["artifacts"]["x"]["code"] == collected["artifacts"]["y"]["code"]
+    assert len(collected["common"]) == 4 + 2

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from random_mask.files import write_text
-from random_mask.provenance import chain
+from random_mask.provenance import chain, condensed
 from random_mask.stages.command import Input, progress, run
 
 
@@ -25,7 +25,7 @@ def main(*, settings: Settings, artifacts: list[Input], output: Path) -> None:
     A chain that is broken is an error: an artifact made from another version of a file than the one there.
     """
     records = chain(artifacts)
-    collected = {"experiment": settings.experiment, "cost": _cost(records), "artifacts": records}
+    collected = {"experiment": settings.experiment, "cost": _cost(records)} | condensed(records)
     write_text(output, json.dumps(collected, indent=1) + "\n")
     progress(f"{len(records)} artifacts")
 
