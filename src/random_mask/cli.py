@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from random_mask import provenance
+from random_mask import collected
 from random_mask.errors import InputError
 from random_mask.files import replacing
 from random_mask.machine import machine
@@ -370,7 +370,7 @@ def _keep(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    artifacts, problems = provenance.problems(options.folder)
+    artifacts, problems = collected.problems(options.folder)
     for problem in problems:
         print(problem)
     print(f"{artifacts} files checked; {len(problems)} problem{'' if len(problems) == 1 else 's'}")

@@ -20,7 +20,7 @@ from random_mask.metrics.intervals import (
 )
 from random_mask.report import figures, numbers, tables
 from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.stages.measures import measures_of, relearn_times
+from random_mask.stages.measure import measures_of, relearn_times
 
 
 def normal(seed, models, examples, mean=0.0, sd=1.0):

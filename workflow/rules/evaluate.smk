@@ -63,7 +63,7 @@ rule measure:
         start=lambda wildcards: (
             plan.fleet(f"original/{wildcards.original}") if experiment.relearn else []
         ),
-        code=stage_code("measures"),
+        code=stage_code("measure"),
     output:
         plan.path("measures/{method}/original-{original}.json"),
     log:
@@ -84,7 +84,7 @@ rule measure:
     message:
         "Measuring {wildcards.method}"
     shell:
-        "python -m random_mask.stages.measures --settings {params.settings:q} "
+        "python -m random_mask.stages.measure --settings {params.settings:q} "
         "--method {wildcards.method} --original {wildcards.original} "
         "--unlearned {input.unlearned:q} --oracle {input.oracle:q} --split-table {input.split_table:q} "
         "--relearned {input.relearned:q} --start {input.start:q} --output {output:q} 2> {log:q}"
