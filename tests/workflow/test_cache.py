@@ -110,7 +110,7 @@ def expected(leaf: str):
     if section == "training":
         return None if key in FOR_UNLEARNING else (RECIPE[key], AFTER_TRAINING)
     if section == "relearn.finetune":
-        fixed = ("objective", "images", "schedule")
+        fixed = FOR_UNLEARNING | {"schedule", "order"}
         return None if key in fixed else (RECIPE[key], RELEARNING)
     if ".finetune.0." in leaf:
         return (RECIPE[key], REPAIR) if key != "warm_up" else ONE_VALUE  # there is but one epoch
@@ -225,6 +225,7 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
         "report/tables.py": {"tables", "paper", "provenance"},
         "metrics/klom.py": MEASURING,
         "relearning.py": RELEARNING,
+        "collected.py": {"provenance"},
         "metrics/intervals.py": JUDGE | REPORT,
         "perturb.py": UNLEARNING,
         "training.py": AFTER_TRAINING,
