@@ -26,7 +26,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
 
 paper: setup tex
-	@$(IN_VENV) python -m random_mask.config $(CONFIG)
+	@$(IN_VENV) python -m random_mask.experiment.config $(CONFIG)
 	@$(IN_VENV) snakemake --cores $(CORES) --configfile $(CONFIG)
 
 report: paper
@@ -78,7 +78,7 @@ lock:
 	$(PYTHON) workflow/scripts/conda_environment.py requirements.txt environment.yml
 
 schema: setup
-	@$(IN_VENV) python -c 'from random_mask.config import json_schema; print(json_schema(), end="")' \
+	@$(IN_VENV) python -c 'from random_mask.experiment.config import json_schema; print(json_schema(), end="")' \
 		> workflow/schemas/config.schema.json
 
 drawing: setup

@@ -15,9 +15,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from random_mask.config import load
-from random_mask.estimate import Estimate, calibrate, predict
-from random_mask.machine import machine
+from random_mask.artifacts.machine import machine
+from random_mask.experiment.config import load
+from random_mask.workflow.estimate import Estimate, calibrate, predict
 
 FOLDERS = {"comparisons": "compare", "by_n": "scores_by_n", "oracle": "retrain", "original": "train_original"}
 """Folders of benchmarks whose name is not that of a stage; those of methods hold jobs of several."""

@@ -30,16 +30,16 @@ from scipy import stats
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from random_mask.config import Experiment, load
+from random_mask.artifacts.files import read_text
+from random_mask.artifacts.machine import machine
+from random_mask.artifacts.shards import read_fleet
 from random_mask.data.splits import read_split
 from random_mask.errors import InputError
-from random_mask.files import read_text
-from random_mask.fleets import read_fleet
-from random_mask.machine import machine
+from random_mask.experiment.config import Experiment, load
 from random_mask.metrics.intervals import CONFIDENCE, Fleet, Interval, paired_difference, score_intervals
-from random_mask.plan import Plan, shards
 from random_mask.stages import finetune, retrain
 from random_mask.stages.evaluate import as_fleet
+from random_mask.workflow.paths import Plan, shards
 
 METHOD = "random_mask"
 FLEETS = (METHOD, "retrain")
@@ -54,7 +54,7 @@ BETWEEN = (
     functional.adaptive_avg_pool2d,
     torch.Tensor.add_,
 )
-"""What computes in a ResNet-18 (`random_mask.stacked`): matrix products, and everything between them."""
+"""What computes in a ResNet-18 (`training.stacking`): matrix products, and everything between them."""
 
 Arrays = Mapping[str, np.ndarray]
 

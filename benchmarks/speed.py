@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/speed.py --write
 
 The steps of a ResNet-18 on 32x32 images are timed in two parts, passes and optimiser, with Adam and batches
-of 64, by the processor's clock (`random_mask.calibration.training_speed`). Every part is repeated for a
+of 64, by the processor's clock (`workflow.calibration.training_speed`). Every part is repeated for a
 minute and its median taken. Without `--write` it only prints.
 """
 
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from random_mask.calibration import training_speed
-from random_mask.cost import Work, seconds
-from random_mask.machine import machine, versions
-from random_mask.models import build_resnet18, forward_flops, parameter_count, without_dead_taps
-from random_mask.stacked import stack
+from random_mask.artifacts.machine import machine, versions
+from random_mask.experiment.cost import Work, seconds
+from random_mask.training.networks import build_resnet18, forward_flops, parameter_count, without_dead_taps
+from random_mask.training.stacking import stack
+from random_mask.workflow.calibration import training_speed
 
 BATCH = 64
 

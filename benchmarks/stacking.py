@@ -3,7 +3,7 @@
     python benchmarks/stacking.py --peak 989                     # on an H200, whose dense bf16 peak this is
     python benchmarks/stacking.py --models 1 2 --batch 16 --precision fp32 --seconds 1     # a toy, on a core
 
-Every row is `random_mask.training.fit` of a stack of networks without dead taps, timed over whole epochs, the
+Every row is `training.loop.fit` of a stack of networks without dead taps, timed over whole epochs, the
 first not counted. Before each row the competition's own loop (`benchmarks/training.py`) trains one model on
 the same device, with batches of 64 in fp32; `against` is the ratio to it. On a GPU a step is captured as a
 graph; on a processor all of this is slower than a process on every core, which `training.py` measures.
@@ -19,12 +19,12 @@ from dataclasses import dataclass
 import torch
 from training import CLASSES, FULL, SIZE, Baseline, fit_for, random_images
 
-from random_mask.cost import BACKWARD
-from random_mask.devices import choose
-from random_mask.machine import machine
-from random_mask.models import build_resnet18, forward_flops, without_dead_taps
-from random_mask.stacked import stack
-from random_mask.training import Images
+from random_mask.artifacts.machine import machine
+from random_mask.experiment.cost import BACKWARD
+from random_mask.training.devices import choose
+from random_mask.training.loop import Images
+from random_mask.training.networks import build_resnet18, forward_flops, without_dead_taps
+from random_mask.training.stacking import stack
 
 BATCH = 64
 """Of the competition's loop."""

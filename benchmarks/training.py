@@ -9,7 +9,7 @@ Three ways take turns, in another order every round, so that what disturbs the m
                 float32, Adam, the accuracy of each class counted in every step; one model at a time
     processes   ours, with all taps: a process on every core, each with one thread and a model of its own,
                 the data set as one tensor, channels last, a fused optimiser, sums read once an epoch
-    ours        the same without the dead taps of the kernels (`random_mask.models.without_dead_taps`)
+    ours        the same without the dead taps of the kernels (`networks.without_dead_taps`)
 
 Others who use the machine slow the baseline down more than ours, since its threads wait for each other in
 every layer. So what they use is measured as well: a round in which it is more than a tenth of the machine is
@@ -34,11 +34,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from random_mask.machine import machine
-from random_mask.models import build_resnet18, without_dead_taps
+from random_mask.artifacts.machine import machine
 from random_mask.settings import Recipe
-from random_mask.stacked import stack
-from random_mask.training import Images, fit
+from random_mask.training.loop import Images, fit
+from random_mask.training.networks import build_resnet18, without_dead_taps
+from random_mask.training.stacking import stack
 
 CLASSES, SIZE = 10, 32
 SAMPLES = 2048
@@ -138,7 +138,7 @@ def fit_for(
     seconds: float,
     steps: int = 3,
 ) -> float:
-    """Train a stack of networks by `random_mask.training.fit`; return images a second, over all networks.
+    """Train a stack of networks by `training.loop.fit`; return images a second, over all networks.
 
     Epochs have `steps` steps. The first, in which memory is taken and, on a GPU, the step is captured, is not
     counted; of the others at least one is.

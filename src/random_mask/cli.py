@@ -18,12 +18,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from random_mask import collected
+from random_mask.artifacts import provenance as collected
+from random_mask.artifacts.files import replacing
+from random_mask.artifacts.machine import machine
 from random_mask.errors import InputError
-from random_mask.files import replacing
-from random_mask.machine import machine
 from random_mask.metrics import competition, intervals
-from random_mask.terminal import duration
+from random_mask.workflow.progress import duration
 
 FILE_LAYOUT = """\
 Each file is a .npz archive of one fleet (numpy.savez), whose arrays are
@@ -361,7 +361,7 @@ def _summary(options: argparse.Namespace) -> int:
 
 
 def _keep(options: argparse.Namespace) -> int:
-    from random_mask.reference import keep
+    from random_mask.artifacts.keeping import keep
 
     kept = keep(options.folder, options.into)
     size = sum(path.stat().st_size for path in kept)
@@ -379,9 +379,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _estimate(options: argparse.Namespace) -> int:
     # What these import takes a second that the other commands need not wait for.
-    from random_mask.config import load
-    from random_mask.cost import Work, seconds
-    from random_mask.estimate import ASSUMED, calibrate, predict
+    from random_mask.experiment.config import load
+    from random_mask.experiment.cost import Work, seconds
+    from random_mask.workflow.estimate import ASSUMED, calibrate, predict
 
     experiment = load(options.configfile)
     here = machine()

@@ -1,6 +1,6 @@
 """The parts of a configuration that stages are given: what each of them depends on.
 
-They stand apart from `random_mask.config`, the whole, so that a change of the whole re-runs no training.
+They stand apart from `experiment.config`, the whole, so that a change of the whole re-runs no training.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class Recipe(Section):
         "repel",
         "bad_teacher",
     ] = "cross_entropy"
-    """The loss that is minimised; each is described in `random_mask.objectives`."""
+    """The loss that is minimised; each is described in `random_mask.methods.objectives`."""
     images: Literal["retain", "forget", "validation", "both"] = "retain"
     """The images that an epoch passes over: `both` takes with every batch of retain one of forget."""
     epochs: Annotated[int, Field(ge=1)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from random_mask.training import Images
+from random_mask.training.loop import Images
 
 
 def small_images(count: int) -> Images:

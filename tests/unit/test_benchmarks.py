@@ -12,10 +12,10 @@ from small_images import small_images
 from torch.nn import functional
 
 from random_mask.metrics.intervals import Fleet
-from random_mask.models import build_resnet18, without_dead_taps
 from random_mask.settings import Recipe
-from random_mask.stacked import stack
-from random_mask.training import evaluate, fit
+from random_mask.training.loop import evaluate, fit
+from random_mask.training.networks import build_resnet18, without_dead_taps
+from random_mask.training.stacking import stack
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

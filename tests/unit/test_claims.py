@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from random_mask.config import load
 from random_mask.errors import InputError
+from random_mask.experiment.config import load
 from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import Claim, Results, judge, read_claims, sentence, spread_ratio
 from random_mask.report.measures import MEASURES

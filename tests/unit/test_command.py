@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import pytest
 
-from random_mask.provenance import digest, read_record, write_records
+from random_mask.artifacts.records import digest, read_record, write_records
 
 STAGE = """
 from pathlib import Path

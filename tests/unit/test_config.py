@@ -5,8 +5,8 @@ import jsonschema
 import pytest
 import yaml
 
-from random_mask.config import json_schema, load, read, validate
 from random_mask.errors import InputError
+from random_mask.experiment.config import json_schema, load, read, validate
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
@@ -53,7 +53,11 @@ RELEARN = {
 MISTAKES = [
     ("modles", 16, "modles: unknown key"),
     ("data.trian", 5, "data.trian: unknown key"),
-    ("methods.random_mask.perturb.raito", 0.3, "methods.random_mask.perturb.raito: unknown key"),
+    (
+        "methods.random_mask.perturb.raito",
+        0.3,
+        "methods.random_mask.perturb.raito: unknown key",
+    ),
     ("methods.random_mask.finetune.lr", 0.3, "methods.random_mask.finetune.lr: unknown key"),
     ("training.momentum", 0.9, "training.momentum: only sgd uses it; remove it"),
     ("models", "sixteen", "models: input should be a valid integer, not 'sixteen'"),
@@ -68,13 +72,25 @@ MISTAKES = [
     ("methods.random_mask.perturb.ratio", 1.5, "methods.random_mask.perturb.ratio: "),
     ("methods.random_mask.perturb.ratio", -0.1, "methods.random_mask.perturb.ratio: "),
     ("methods.random_mask.perturb.spare", "bn", "methods.random_mask.perturb.spare: "),
-    ("methods.random_mask.perturb.name", "shake", "methods.random_mask.perturb.name: unknown 'shake'"),
+    (
+        "methods.random_mask.perturb.name",
+        "shake",
+        "methods.random_mask.perturb.name: unknown 'shake'",
+    ),
     ("data.forget.kind", "mislabeled", "data.forget.kind: unknown 'mislabeled'; known are 'random', 'class'"),
     ("methods.random_mask.finetune.objective", "hinge", "methods.random_mask.finetune.objective: "),
     ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown key"),
     ("ratio_sweep.ratios", [0.1, 0.10000001], "ratio_sweep.ratios: a ratio stands twice"),
-    ("methods.random_mask.perturb", {"name": "none"}, "methods.random_mask.perturb: the paper takes"),
-    ("methods.random_mask.perturb.spare", "described", "methods.random_mask.perturb: the paper takes"),
+    (
+        "methods.random_mask.perturb",
+        {"name": "none"},
+        "methods.random_mask.perturb: the paper takes",
+    ),
+    (
+        "methods.random_mask.perturb.spare",
+        "described",
+        "methods.random_mask.perturb: the paper takes",
+    ),
     ("methods.finetune.perturb", MASK, "methods.finetune.perturb: the paper takes"),
     ("training.learning_rate", float("inf"), "training.learning_rate: "),
     ("models", 10_000, "models: "),

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from random_mask.cost import Speed, Work, seconds
-from random_mask.fleets import read_speed, read_works, write_works
+from random_mask.artifacts.shards import read_speed, read_works, write_works
+from random_mask.experiment.cost import Speed, Work, seconds
 
 SPEED = Speed(flops_per_second=6e9, weights_per_second=1e6)
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import savemat
 
+from random_mask.artifacts.files import read_npz, write_npz
 from random_mask.data import archives
 from random_mask.data.division import split
 from random_mask.data.readers import Dataset, digits, read
 from random_mask.data.splits import PARTS, read_split, split_as_csv
 from random_mask.errors import InputError
-from random_mask.files import read_npz, write_npz
 from random_mask.settings import ARCHIVES, Data
 from random_mask.stages import prepare_data
 

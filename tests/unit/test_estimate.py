@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from random_mask import cli, estimate
-from random_mask.config import Experiment, load, validate
-from random_mask.cost import Speed
-from random_mask.estimate import Gpu, Job, Pace, calibrate, jobs_of, predict, wall_time
-from random_mask.plan import Plan
+from random_mask import cli
+from random_mask.experiment.config import Experiment, load, validate
+from random_mask.experiment.cost import Speed
 from random_mask.settings import Step
+from random_mask.workflow import estimate
+from random_mask.workflow.estimate import Gpu, Job, Pace, calibrate, jobs_of, predict, wall_time
+from random_mask.workflow.paths import Plan
 
 CONFIG = Path(__file__).parents[2] / "config"
 SMOKE = yaml.safe_load((CONFIG / "smoke.yaml").read_text())

@@ -4,11 +4,11 @@ import sys
 import numpy as np
 import pytest
 
+from random_mask.artifacts.files import read_npz, read_text, replacing, write_npz, write_text
+from random_mask.artifacts.shards import read_fleet, repeated
+from random_mask.artifacts.weights import read_masks, read_weights, write_masks, write_weights
 from random_mask.errors import InputError
-from random_mask.files import read_npz, read_text, replacing, write_npz, write_text
-from random_mask.fleets import read_fleet, repeated
-from random_mask.perturb import draw_masks
-from random_mask.weights import read_masks, read_weights, write_masks, write_weights
+from random_mask.methods.perturb import draw_masks
 
 ARRAYS = {"logits": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4), "model": np.arange(3)}
 
@@ -48,8 +48,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 FILL = """
 import resource, sys
 import numpy as np
-from random_mask.files import write_npz, write_text
-from random_mask.weights import write_weights
+from random_mask.artifacts.files import write_npz, write_text
+from random_mask.artifacts.weights import write_weights
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 numbers = np.random.default_rng(0).random(100_000)
 for name, write in {

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from random_mask.artifacts.files import write_npz
 from random_mask.data.splits import PARTS
-from random_mask.files import write_npz
 from random_mask.metrics import gaps, klom, mia, relearn, rmia, ulira
 from random_mask.metrics.intervals import (
     Fleet,

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from random_mask.models import (
+from random_mask.training.networks import (
     WholeMapConv2d,
     build_resnet18,
     parameter_count,

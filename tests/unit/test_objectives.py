@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from random_mask.objectives import OBJECTIVES, Batch, cross_entropy
+from random_mask.methods.objectives import OBJECTIVES, Batch, cross_entropy
 from random_mask.settings import Recipe
 
 MODELS, BATCH, CLASSES = 3, 5, 4

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from random_mask.models import build_resnet18
-from random_mask.perturb import apply_masks, batch_norm_parameters, draw_masks, maskable, parameters
+from random_mask.methods.perturb import apply_masks, batch_norm_parameters, draw_masks, maskable, parameters
 from random_mask.seeds import generator
+from random_mask.training.networks import build_resnet18
 
 
 @pytest.fixture(scope="module")

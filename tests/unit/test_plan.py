@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from random_mask.config import load, validate
 from random_mask.errors import InputError
-from random_mask.plan import Plan, paper_sources, shards
+from random_mask.experiment.config import load, validate
+from random_mask.workflow.paths import Plan, paper_sources, shards
 
 ROOT = Path(__file__).parents[2]
 

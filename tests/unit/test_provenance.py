@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from random_mask.collected import chain, condensed, expanded
+from random_mask.artifacts.provenance import chain, condensed, expanded
+from random_mask.artifacts.records import digest, read_record, record_of, verify, write_records
 from random_mask.errors import InputError
-from random_mask.provenance import digest, read_record, record_of, verify, write_records
 
 
 def make(path, content: bytes, *inputs):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from small_images import small_images
 
-from random_mask.models import build_resnet18, without_dead_taps
-from random_mask.relearning import relearn
 from random_mask.settings import Recipe
-from random_mask.stacked import stack
-from random_mask.training import Images, evaluate, fit
+from random_mask.training.loop import Images, evaluate, fit
+from random_mask.training.networks import build_resnet18, without_dead_taps
+from random_mask.training.relearning import relearn
+from random_mask.training.stacking import stack
 
 FORGET = Recipe(images="forget", epochs=3, batch=6, optimizer="adam", learning_rate=1e-4, schedule="constant")
 PARTS = {"retain": np.arange(24), "forget": np.arange(24, 36)}

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from random_mask.config import load
+from random_mask.experiment.config import load
 from random_mask.report import figures, numbers, tables
 from random_mask.report.measures import MEASURES
 from random_mask.report.names import OPEN, colour, label

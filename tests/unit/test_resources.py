@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from random_mask.config import load, validate
-from random_mask.resources import Needs
+from random_mask.experiment.config import load, validate
+from random_mask.workflow.resources import Needs
 
 ROOT = Path(__file__).parents[2]
 RULES = (

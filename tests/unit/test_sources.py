@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from random_mask.sources import PACKAGE, modules_of
+from random_mask.workflow.code import PACKAGE, modules_of
 
 STAGES = sorted(
     path.stem
@@ -54,10 +54,10 @@ def test_what_an_edit_re_runs():
     """Editing a figure never retrains, and editing the perturbation never retrains the oracle."""
     trains = ("train_original", "retrain", "finetune")
     assert not any("report/figures" in names(stage) for stage in trains)
-    assert "perturb" not in names("retrain") | names("train_original")
-    assert "perturb" in names("perturb") & names("finetune")
-    assert all("training" in names(stage) for stage in trains)
-    assert "training" not in names("evaluate") | names("figures") | names("perturb")
+    assert "methods/perturb" not in names("retrain") | names("train_original")
+    assert "methods/perturb" in names("perturb") & names("finetune")
+    assert all("training/loop" in names(stage) for stage in trains)
+    assert "training/loop" not in names("evaluate") | names("figures") | names("perturb")
 
 
 def test_imports_are_found_however_they_are_written(tmp_path):
@@ -85,4 +85,4 @@ def test_an_unknown_module_is_an_error():
 
 def test_a_change_of_the_whole_configuration_retrains_nothing():
     trains = ("prepare_data", "train_original", "retrain", "perturb", "finetune", "evaluate")
-    assert not any("config" in names(stage) for stage in trains)
+    assert not any("experiment/config" in names(stage) for stage in trains)

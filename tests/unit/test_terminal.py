@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from random_mask.terminal import Share, Terminal, duration
+from random_mask.workflow.progress import Share, Terminal, duration
 
 
 class Clock:

@@ -3,13 +3,13 @@ import pytest
 import torch
 from small_images import small_images
 
-from random_mask.cost import work_of
-from random_mask.fitting import Fleet, fit_fleet
-from random_mask.models import build_resnet18, without_dead_taps
-from random_mask.objectives import cross_entropy
+from random_mask.experiment.cost import work_of
+from random_mask.methods.objectives import cross_entropy
 from random_mask.settings import Recipe, Step
-from random_mask.stacked import stack, unstacked
-from random_mask.training import Images, evaluate, fit, gradients, learning_rates
+from random_mask.training.fleet import Fleet, fit_fleet
+from random_mask.training.loop import Images, evaluate, fit, gradients, learning_rates
+from random_mask.training.networks import build_resnet18, without_dead_taps
+from random_mask.training.stacking import stack, unstacked
 
 RECIPE = Recipe(epochs=2, batch=16, optimizer="adam", learning_rate=1e-3, weight_decay=5e-4)
 

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from random_mask.config import Experiment, validate
 from random_mask.errors import InputError
-from random_mask.plan import Plan
-from random_mask.tuning import chosen
+from random_mask.experiment.config import Experiment, validate
+from random_mask.experiment.search import chosen
+from random_mask.workflow.paths import Plan
 
 CONTENT = yaml.safe_load("""
 experiment: search

@@ -7,14 +7,14 @@ import yaml
 from scipy import stats
 from small_images import small_images
 
-from random_mask.config import Method
-from random_mask.fitting import Fleet, fit_fleet, flattened
-from random_mask.models import build_resnet18
-from random_mask.names import last_blocks
-from random_mask.perturb import draw_masks, parameters
+from random_mask.experiment.config import Method
+from random_mask.methods.perturb import draw_masks, parameters
+from random_mask.methods.unlearning import perturb
 from random_mask.settings import RandomMask
-from random_mask.training import Images
-from random_mask.unlearning import perturb
+from random_mask.training.fleet import Fleet, fit_fleet, flattened
+from random_mask.training.loop import Images
+from random_mask.training.names import last_blocks
+from random_mask.training.networks import build_resnet18
 
 PARTS = {
     "retain": np.arange(24),

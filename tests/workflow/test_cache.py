@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
-from random_mask.config import Experiment, load
+from random_mask.experiment.config import Experiment, load
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cache")]
 
@@ -224,13 +224,13 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
         "report/figures.py": {"figures", "paper", "provenance"},
         "report/tables.py": {"tables", "paper", "provenance"},
         "metrics/klom.py": MEASURING,
-        "relearning.py": RELEARNING,
-        "collected.py": {"provenance"},
+        "training/relearning.py": RELEARNING,
+        "artifacts/provenance.py": {"provenance"},
         "metrics/intervals.py": JUDGE | REPORT,
-        "perturb.py": UNLEARNING,
-        "training.py": AFTER_TRAINING,
+        "methods/perturb.py": UNLEARNING,
+        "training/loop.py": AFTER_TRAINING,
         "data/readers.py": EVERYTHING - {"simulate"},
-        "config.py": {"tables", "paper", "provenance"},
+        "experiment/config.py": {"tables", "paper", "provenance"},
         "cli.py": set(),
     }.items():
         text = (source / module).read_text()

@@ -93,4 +93,4 @@ def test_check_finds_damage_and_other_code(copy_of_finished):
     found = check()
     assert found.returncode == 3
     assert "results/smoke/comparisons.csv: damaged" in found.stdout
-    assert "src/random_mask/perturb.py: changed since" in found.stdout
+    assert "src/random_mask/methods/perturb.py: changed since" in found.stdout

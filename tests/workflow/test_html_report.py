@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from random_mask.plan import FIGURES, PAGES
+from random_mask.workflow.paths import FIGURES, PAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("html_report")]
 

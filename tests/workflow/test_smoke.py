@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from random_mask.config import load
+from random_mask.artifacts.weights import read_masks, read_weights
+from random_mask.experiment.config import load
 from random_mask.metrics.competition import forgetting_quality
-from random_mask.weights import read_masks, read_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
 
@@ -187,7 +187,11 @@ def test_an_unknown_number_fails_the_build(copy_of_finished):
     ("old", "new", "message"),
     [
         ("models: 4", "modles: 4", "modles: unknown key"),
-        ("ratio: 0.3, spare: published", "ratio: 3, spare: published", "methods.random_mask.perturb.ratio: "),
+        (
+            "ratio: 0.3, spare: published",
+            "ratio: 3, spare: published",
+            "methods.random_mask.perturb.ratio: ",
+        ),
         ("size: 16", "size: 128", "data.forget.size: 128 images to forget, but train has 128"),
         ("name: none", "name: shake", "methods.finetune.perturb.name: unknown 'shake'"),
         ("models: 4", "models: 4\nmodels: 8", "not valid YAML: line 13: `models` stands twice"),

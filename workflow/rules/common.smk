@@ -1,14 +1,14 @@
 # Checks the configuration and plans the files; every rule uses `experiment`, `plan`, `needs` and `stage_code`.
 import re
 
-from random_mask.config import read, validate
+from random_mask.experiment.config import read, validate
 from random_mask.errors import InputError
-from random_mask.plan import Plan, paper_sources
-from random_mask.provenance import first_damaged
-from random_mask.resources import Needs
+from random_mask.workflow.paths import Plan, paper_sources
+from random_mask.artifacts.records import first_damaged
+from random_mask.workflow.resources import Needs
 from random_mask.settings import ARCHIVES
-from random_mask.sources import stage_code
-from random_mask.terminal import Share, Terminal
+from random_mask.workflow.code import stage_code
+from random_mask.workflow.progress import Share, Terminal
 from snakemake.logging import logger
 
 try:

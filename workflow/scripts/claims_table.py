@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from random_mask.config import Experiment, load
+from random_mask.experiment.config import Experiment, load
 from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, Claim, criterion, read_claims
 from random_mask.report.names import label
 from random_mask.report.originals import over_originals

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from random_mask.artifacts.files import read_text
 from random_mask.data.memorised import most_memorised
 from random_mask.data.readers import Dataset
 from random_mask.errors import InputError
-from random_mask.files import read_text
 from random_mask.seeds import generator
 from random_mask.settings import (
     ClassForget,

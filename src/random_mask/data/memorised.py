@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from random_mask.artifacts.files import read_npz, read_text
 from random_mask.data.readers import Dataset
 from random_mask.data.splits import read_files, read_split
 from random_mask.errors import InputError
-from random_mask.files import read_npz, read_text
 from random_mask.settings import MemorisedForget
 
 __all__ = ["most_memorised"]

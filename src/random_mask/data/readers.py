@@ -17,9 +17,9 @@ from PIL import Image, UnidentifiedImageError
 from scipy.io import loadmat
 from sklearn.datasets import load_digits
 
+from random_mask.artifacts.files import read_text
 from random_mask.data.archives import read_verified
 from random_mask.errors import InputError
-from random_mask.files import read_text
 from random_mask.settings import ARCHIVES, Data
 
 __all__ = ["Dataset", "read"]

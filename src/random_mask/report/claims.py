@@ -17,8 +17,8 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError
 from scipy.stats import t
 
+from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
-from random_mask.files import read_text
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
 from random_mask.report.originals import pooled

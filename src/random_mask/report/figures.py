@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import t
 
-from random_mask.files import replacing
+from random_mask.artifacts.files import replacing
 from random_mask.report.measures import FEWEST_METHODS, MEASURES
 from random_mask.report.names import colour, label
 from random_mask.report.originals import over_originals

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from random_mask.config import Experiment
+from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import points
 from random_mask.report.claims import sentence
 from random_mask.report.measures import MEASURES, correlations, nearness

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from random_mask.config import Experiment
+from random_mask.experiment.config import Experiment
 from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
 from random_mask.report.claims import NOT_TESTABLE, SUPPORTED

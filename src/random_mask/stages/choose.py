@@ -6,10 +6,10 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel
 
-from random_mask.config import Experiment
-from random_mask.files import write_text
+from random_mask.artifacts.files import write_text
+from random_mask.experiment.config import Experiment
+from random_mask.experiment.search import chosen
 from random_mask.stages.command import Input, Output, progress, run
-from random_mask.tuning import chosen
 
 HEAD = """\
 # Made by the workflow; do not edit. Of the trials of each method, the one with the highest score is chosen.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from random_mask.files import read_npz, write_text
+from random_mask.artifacts.files import read_npz, write_text
 from random_mask.report.claims import Results, judge, read_claims
 from random_mask.stages.command import Input, Output, Source, progress, run
 

@@ -17,10 +17,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ValidationError
 
-from random_mask import provenance
+from random_mask.artifacts import records as provenance
+from random_mask.artifacts.machine import machine, versions
 from random_mask.errors import InputError
-from random_mask.machine import machine, versions
-from random_mask.sources import modules_of
+from random_mask.workflow.code import modules_of
 
 __all__ = ["Input", "Output", "Source", "progress", "run"]
 

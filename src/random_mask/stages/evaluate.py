@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
+from random_mask.artifacts.files import read_npz, read_text, write_npz, write_text
+from random_mask.artifacts.shards import read_fleet, repeated
 from random_mask.data.splits import read_split
 from random_mask.errors import InputError
-from random_mask.files import read_npz, read_text, write_npz, write_text
-from random_mask.fleets import read_fleet, repeated
 from random_mask.metrics.competition import epsilons, logit_scaled_confidence, points
 from random_mask.metrics.intervals import Fleet, score_intervals
 from random_mask.seeds import seed_of

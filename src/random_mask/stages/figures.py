@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from random_mask.files import read_npz
+from random_mask.artifacts.files import read_npz
 from random_mask.report import figures
 from random_mask.report.measures import correlations
 from random_mask.stages.command import Input, Output, progress, run

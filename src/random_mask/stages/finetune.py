@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from random_mask.fitting import Fleet
+from random_mask.artifacts.weights import read_masks, read_weights
+from random_mask.methods.unlearning import perturb
 from random_mask.settings import Precision, Step
 from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
-from random_mask.unlearning import perturb
-from random_mask.weights import read_masks, read_weights
+from random_mask.training.fleet import Fleet
 
 
 class Settings(BaseModel):

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from random_mask.artifacts.files import read_npz, read_text, write_npz
+from random_mask.artifacts.shards import write_works
 from random_mask.data.splits import read_split
-from random_mask.devices import choose, models_at_once, precision_of
-from random_mask.files import read_npz, read_text, write_npz
-from random_mask.fitting import Fleet, fit_fleet
-from random_mask.fleets import write_works
 from random_mask.settings import Precision
 from random_mask.stages.command import progress
-from random_mask.training import Images
+from random_mask.training.devices import choose, models_at_once, precision_of
+from random_mask.training.fleet import Fleet, fit_fleet
+from random_mask.training.loop import Images
 
 # Float sums depend on the number of threads, so it is fixed here; jobs run beside each other instead.
 torch.set_num_threads(1)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
+from random_mask.artifacts.files import read_npz, read_text, write_text
+from random_mask.artifacts.shards import read_fleet, repeated
 from random_mask.data.splits import PARTS, read_split
 from random_mask.errors import InputError
-from random_mask.files import read_npz, read_text, write_text
-from random_mask.fleets import read_fleet, repeated
 from random_mask.metrics import gaps, klom, mia, relearn, rmia, ulira
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.metrics.intervals import Fleet, Interval
@@ -77,7 +77,7 @@ def measures_of(
     """Return all measures of a fleet, by name.
 
     Args:
-        fleet: as `random_mask.training.summarise` keeps it.
+        fleet: as `random_mask.training.loop.summarise` keeps it.
         oracle: the retrained fleet, likewise.
         labels: of the images of each part.
         seed: of the resampling.

@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from random_mask.artifacts.files import replacing
 from random_mask.errors import InputError
-from random_mask.files import replacing
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 INSTALL = (

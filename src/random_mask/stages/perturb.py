@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel
 
-from random_mask.files import write_text
-from random_mask.perturb import draw_masks, parameters
+from random_mask.artifacts.files import write_text
+from random_mask.artifacts.weights import read_weights, write_masks
+from random_mask.methods.perturb import draw_masks, parameters
 from random_mask.seeds import generator
 from random_mask.settings import Perturbation, RandomMask
 from random_mask.stages.command import Input, Output, progress, run
-from random_mask.weights import read_weights, write_masks
 
 
 class Settings(BaseModel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel
 
+from random_mask.artifacts.files import write_npz, write_text
 from random_mask.data.division import split
 from random_mask.data.readers import read
 from random_mask.data.splits import split_as_csv
-from random_mask.files import write_npz, write_text
 from random_mask.settings import Data
 from random_mask.stages.command import Output, Source, progress, run
 

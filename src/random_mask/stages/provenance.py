@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from random_mask.collected import chain, condensed
-from random_mask.files import write_text
+from random_mask.artifacts.files import write_text
+from random_mask.artifacts.provenance import chain, condensed
 from random_mask.stages.command import Input, progress, run
 
 

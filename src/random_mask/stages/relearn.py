@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel
 
-from random_mask.devices import models_at_once
-from random_mask.files import write_npz
-from random_mask.fitting import Weights, fit_fleet, network_of
-from random_mask.models import without_dead_taps
-from random_mask.relearning import relearn
+from random_mask.artifacts.files import write_npz
 from random_mask.settings import Precision, Recipe, Relearning, Step
-from random_mask.stacked import stack
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.finetune import unlearned
 from random_mask.stages.fleet import prepare
 from random_mask.stages.retrain import retrained
+from random_mask.training.devices import models_at_once
+from random_mask.training.fleet import Weights, fit_fleet, network_of
+from random_mask.training.networks import without_dead_taps
+from random_mask.training.relearning import relearn
+from random_mask.training.stacking import stack
 
 
 class Settings(BaseModel):

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from random_mask.files import read_npz
-from random_mask.fitting import Fleet
-from random_mask.models import build_resnet18
+from random_mask.artifacts.files import read_npz
 from random_mask.seeds import seed_of
 from random_mask.settings import Precision, Recipe, Step
 from random_mask.stages.command import Input, Output, run
 from random_mask.stages.fleet import train_shard
+from random_mask.training.fleet import Fleet
+from random_mask.training.networks import build_resnet18
 
 
 class Settings(BaseModel):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from random_mask.cost import Speed, seconds
-from random_mask.files import write_text
-from random_mask.fleets import read_speed, read_works
+from random_mask.artifacts.files import write_text
+from random_mask.artifacts.shards import read_speed, read_works
+from random_mask.experiment.cost import Speed, seconds
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 COLUMNS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from random_mask.files import write_text
+from random_mask.artifacts.files import write_text
 from random_mask.metrics.intervals import scores_by_n
 from random_mask.seeds import seed_of
 from random_mask.stages.command import Input, Output, progress, run

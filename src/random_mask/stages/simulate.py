@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel
 
-from random_mask.files import write_text
+from random_mask.artifacts.files import write_text
 from random_mask.metrics.competition import epsilons, points
 from random_mask.seeds import generator
 from random_mask.stages.command import Output, progress, run

@@ -8,8 +8,8 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel
 
-from random_mask.config import Experiment
-from random_mask.files import read_text, write_text
+from random_mask.artifacts.files import read_text, write_text
+from random_mask.experiment.config import Experiment
 from random_mask.report import numbers, summary, tables
 from random_mask.report.agreement import parse_comparisons, parse_scores
 from random_mask.report.names import label

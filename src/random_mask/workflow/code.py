@@ -12,7 +12,7 @@ from pathlib import Path
 
 __all__ = ["modules_of", "stage_code"]
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 def stage_code(stage: str) -> list[str]:

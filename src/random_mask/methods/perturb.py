@@ -15,7 +15,6 @@ from typing import Protocol
 
 import numpy as np
 
-from random_mask.names import last_blocks
 from random_mask.settings import (
     Dampen,
     FisherNoise,
@@ -28,6 +27,7 @@ from random_mask.settings import (
     SmallestGradient,
     Transpose,
 )
+from random_mask.training.names import last_blocks
 
 __all__ = [
     "apply_masks",

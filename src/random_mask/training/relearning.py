@@ -9,7 +9,7 @@ from torch import nn
 
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.settings import Recipe
-from random_mask.training import Images, evaluate, fit
+from random_mask.training.loop import Images, evaluate, fit
 
 __all__ = ["relearn"]
 

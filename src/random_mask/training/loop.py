@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from random_mask.errors import InputError
-from random_mask.names import last_blocks
-from random_mask.objectives import OBJECTIVES, Batch, cross_entropy
+from random_mask.methods.objectives import OBJECTIVES, Batch, cross_entropy
 from random_mask.settings import Recipe
+from random_mask.training.names import last_blocks
 
 __all__ = ["History", "Images", "Tables", "evaluate", "fit", "gradients", "summarise"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from random_mask.config import Experiment, load
+from random_mask.experiment.config import Experiment, load
 from random_mask.settings import ARCHIVES, Perturbation, RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]

@@ -1,6 +1,6 @@
 """Predicts what an experiment costs before it is started: core hours, wall time, disk and memory.
 
-The work is counted from the configuration, as `random_mask.cost` counts it, and priced at the pace of this
+The work is counted from the configuration, as `experiment.cost` counts it, and priced at the pace of this
 machine. `calibrate` measures that as the workflow computes, with the stages' own code in processes of one
 thread, one on every core at the same time.
 """
@@ -19,12 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from random_mask.config import Experiment
-from random_mask.cost import BACKWARD, Speed, Work, looked_at, work_of
-from random_mask.cost import seconds as price
+from random_mask.experiment.config import Experiment
+from random_mask.experiment.cost import BACKWARD, Speed, Work, looked_at, work_of
+from random_mask.experiment.cost import seconds as price
 from random_mask.metrics.intervals import SMALLEST_FLEET, subset_size
-from random_mask.plan import shards
 from random_mask.settings import RandomMask, Step
+from random_mask.workflow.paths import shards
 
 __all__ = ["Estimate", "Gpu", "Job", "Pace", "calibrate", "jobs_of", "predict", "wall_time"]
 
@@ -389,7 +389,7 @@ class _Prices:
 
 def kept_of(sizes: Mapping[str, int]) -> int:
     """Return of how many images the logits are kept."""
-    from random_mask.training import RETAIN_SAMPLE  # takes seconds
+    from random_mask.training.loop import RETAIN_SAMPLE  # takes seconds
 
     return sum(sizes.values()) - max(0, sizes["retain"] - RETAIN_SAMPLE)
 
@@ -482,7 +482,7 @@ class _Found:
 
 def _beside_each_other(what: str, request: Mapping[str, Any], processes: int) -> _Found:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "random_mask.calibration", what, json.dumps(request)]
+    command = [sys.executable, "-m", "random_mask.workflow.calibration", what, json.dumps(request)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

@@ -1,6 +1,6 @@
 """Measures what jobs take on one core of this machine: training, the metric, masks, and starting at all.
 
-`random_mask.estimate` starts this module once for every core, as `python -m random_mask.calibration WHAT
+`workflow.estimate` starts this module once for every core, as `python -m random_mask.workflow.calibration WHAT
 REQUEST`; the answer is one line of JSON. Each measurement imports what a job of its kind imports and nothing
 else, so that what its process has used when the imports are done is what such a job takes to start.
 """
@@ -17,8 +17,8 @@ from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from random_mask.cost import BACKWARD, Speed, Work
-from random_mask.cost import seconds as price
+from random_mask.experiment.cost import BACKWARD, Speed, Work
+from random_mask.experiment.cost import seconds as price
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ def training_speed(
     import torch
     from torch.nn import functional
 
-    from random_mask.models import forward_flops, parameter_count
+    from random_mask.training.networks import forward_flops, parameter_count
 
     network.train()
     options = {"lr": 1e-4, "weight_decay": 5e-4, "fused": True}
@@ -114,12 +114,17 @@ def _measure_torch(request: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from random_mask.devices import precision_of
-    from random_mask.fitting import Fleet, fit_fleet
-    from random_mask.models import build_resnet18, forward_flops, parameter_count, without_dead_taps
     from random_mask.settings import Recipe, Step
-    from random_mask.stacked import stack
-    from random_mask.training import EVALUATION_BATCH, Images, evaluate
+    from random_mask.training.devices import precision_of
+    from random_mask.training.fleet import Fleet, fit_fleet
+    from random_mask.training.loop import EVALUATION_BATCH, Images, evaluate
+    from random_mask.training.networks import (
+        build_resnet18,
+        forward_flops,
+        parameter_count,
+        without_dead_taps,
+    )
+    from random_mask.training.stacking import stack
 
     _import_stage("retrain")
     torch.set_num_threads(1)
@@ -200,7 +205,7 @@ def _measure_numpy(request: Mapping[str, Any]) -> dict[str, Any]:
     """Measure what drawing and packing the masks of one model takes."""
     import numpy as np
 
-    from random_mask.perturb import draw_masks
+    from random_mask.methods.perturb import draw_masks
 
     _import_stage("perturb")
     started = time.process_time()
@@ -218,11 +223,11 @@ def _measure_gpu(request: Mapping[str, Any]) -> dict[str, Any]:
     """Measure how fast stacks are trained on a GPU. It has never run on one: no machine of ours has any."""
     import numpy as np
 
-    from random_mask.devices import choose, models_at_once, precision_of
-    from random_mask.models import build_resnet18, without_dead_taps
     from random_mask.settings import Recipe
-    from random_mask.stacked import stack
-    from random_mask.training import Images, fit
+    from random_mask.training.devices import choose, models_at_once, precision_of
+    from random_mask.training.loop import Images, fit
+    from random_mask.training.networks import build_resnet18, without_dead_taps
+    from random_mask.training.stacking import stack
 
     device = choose()
     size = request["image_size"]

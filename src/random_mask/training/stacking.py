@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from random_mask.models import WholeMapConv2d
+from random_mask.training.networks import WholeMapConv2d
 
 __all__ = ["stack", "unstacked", "whole"]
 

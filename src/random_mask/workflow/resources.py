@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from random_mask.config import Experiment
+from random_mask.experiment.config import Experiment
 from random_mask.settings import ARCHIVES, DATASET_SIZES, Recipe
 
 __all__ = ["Needs"]

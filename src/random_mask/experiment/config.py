@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from random_mask.cost import looked_at, work_of
 from random_mask.errors import InputError
+from random_mask.experiment.cost import looked_at, work_of
 from random_mask.seeds import generator
 from random_mask.settings import Data, Number, Precision, RandomMask, Recipe, Relearning, Section, Step
 

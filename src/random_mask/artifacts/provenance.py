@@ -1,6 +1,6 @@
 """`provenance.json`: the records of all artifacts of a run in one file.
 
-Stages import `random_mask.provenance` alone, so that a change here trains nothing again.
+Stages import `random_mask.artifacts.records` alone, so that a change here trains nothing again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from random_mask.artifacts.records import REMEDY, digest, read_record
 from random_mask.errors import InputError
-from random_mask.provenance import REMEDY, digest, read_record
 
 __all__ = ["chain", "condensed", "expanded", "problems"]
 

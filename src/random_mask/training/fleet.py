@@ -1,7 +1,7 @@
 """Fits the models of a fleet, step by step: perturb the weights, then fine-tune them, once or several times.
 
 Retraining is the same with random weights to start from and no perturbation. What perturbs is given from
-outside (`random_mask.unlearning`), so that retraining does not depend on it.
+outside (`random_mask.methods.unlearning`), so that retraining does not depend on it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from random_mask.cost import Work, work_of
-from random_mask.models import (
+from random_mask.experiment.cost import Work, work_of
+from random_mask.seeds import generator, seed_of
+from random_mask.settings import RandomMask, Recipe, Step
+from random_mask.training.loop import Images, Tables, evaluate, fit, gradients, summarise
+from random_mask.training.networks import (
     build_resnet18,
     forward_flops,
     parameter_count,
     resnet18_with,
     without_dead_taps,
 )
-from random_mask.seeds import generator, seed_of
-from random_mask.settings import RandomMask, Recipe, Step
-from random_mask.stacked import stack, unstacked, whole
-from random_mask.training import Images, Tables, evaluate, fit, gradients, summarise
+from random_mask.training.stacking import stack, unstacked, whole
 
 __all__ = ["Fleet", "Run", "Weights", "fit_fleet", "flattened", "network_of", "suffix"]
 
@@ -87,7 +87,7 @@ def fit_fleet(
         keep: is given the final weights of every model.
 
     Returns:
-        The arrays of the shard (see `random_mask.training.summarise`, and `model`, the indices), and the work
+        The arrays of the shard (see `training.loop.summarise`, and `model`, the indices), and the work
         of training each model. Curves of models that take fewer epochs than others end with NaN.
     """
     groups = [list(models[first : first + at_once]) for first in range(0, len(models), at_once)]

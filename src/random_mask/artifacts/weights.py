@@ -9,8 +9,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from random_mask.artifacts.files import replacing
 from random_mask.errors import InputError
-from random_mask.files import replacing
 
 __all__ = ["read_masks", "read_weights", "write_masks", "write_weights"]
 

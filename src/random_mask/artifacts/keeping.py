@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from random_mask.files import read_text, write_text
-from random_mask.provenance import record_of, verify
+from random_mask.artifacts.files import read_text, write_text
+from random_mask.artifacts.records import record_of, verify
 
 __all__ = ["KEPT", "keep"]
 

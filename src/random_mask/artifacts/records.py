@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from random_mask.artifacts.files import write_text
 from random_mask.errors import InputError
-from random_mask.files import write_text
 
 __all__ = [
     "digest",

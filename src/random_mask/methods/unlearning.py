@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from random_mask.fitting import Run, Weights, suffix
-from random_mask.perturb import apply_masks, perturbed
+from random_mask.methods.perturb import apply_masks, perturbed
 from random_mask.settings import RandomMask, Step
+from random_mask.training.fleet import Run, Weights, suffix
 
 __all__ = ["perturb"]
 

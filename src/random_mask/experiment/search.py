@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from random_mask.config import Experiment
+from random_mask.experiment.config import Experiment
 
 __all__ = ["chosen"]
 

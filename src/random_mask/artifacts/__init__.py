@@ -1,0 +1,1 @@
+"""What is kept in files: arrays, weights, shards of fleets, and the records of where they come from."""

@@ -1,0 +1,1 @@
+"""What a configuration says: its schema, its search, and the cost of its work."""
