@@ -35,9 +35,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from random_mask.artifacts.machine import machine
-from random_mask.settings import Recipe
 from random_mask.training.loop import Images, fit
 from random_mask.training.networks import build_resnet18, without_dead_taps
+from random_mask.training.recipe import Recipe
 from random_mask.training.stacking import stack
 
 CLASSES, SIZE = 10, 32

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,9 +16,15 @@ __all__ = ["modules_of", "stage_code"]
 PACKAGE = Path(__file__).parents[1]
 
 
-def stage_code(stage: str) -> list[str]:
-    """Return the files that a stage runs, relative to the working directory."""
-    return [os.path.relpath(path) for path in modules_of(f"random_mask.stages.{stage}")]
+def stage_code(stage: str, *loaded: str) -> list[str]:
+    """Return the files that a stage runs, relative to the working directory.
+
+    Args:
+        stage: its name.
+        loaded: dotted names of modules that it loads by name.
+    """
+    modules = [f"random_mask.stages.{stage}", *loaded]
+    return [os.path.relpath(path) for path in sorted({path for name in modules for path in modules_of(name)})]
 
 
 def modules_of(module: str, package: Path = PACKAGE) -> list[Path]:
@@ -59,7 +66,7 @@ def _imports(file: Path, package: Path) -> list[str]:
     dotted = [name, *file.relative_to(package).with_suffix("").parts]
     here = dotted[:-1]
     found = []
-    for node in ast.walk(ast.parse(file.read_text(), filename=str(file))):
+    for node in _run(ast.parse(file.read_text(), filename=str(file))):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names if alias.name.split(".")[0] == name]
         elif isinstance(node, ast.ImportFrom):
@@ -71,6 +78,17 @@ def _imports(file: Path, package: Path) -> list[str]:
                     *(f"{base}.{alias.name}" for alias in node.names if _is_module(base, alias, package)),
                 ]
     return found
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those that only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield from [other, *_run(other)]
+        else:
+            yield node
+            yield from _run(node)
 
 
 def _is_module(base: str, alias: ast.alias, package: Path) -> bool:
