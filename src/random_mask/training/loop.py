@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from random_mask.training.images import Images
 from random_mask.training.recipe import Recipe
 from random_mask.training.stacking import Stack
 
-__all__ = ["AuxiliaryTargets", "History", "fit", "learning_rates"]
+__all__ = ["AuxiliaryTargets", "Fit", "History", "fit", "learning_rates"]
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,19 @@ class AuxiliaryTargets:
     teachers: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
-def learning_rates(recipe: Recipe, steps: int) -> Iterator[float]:
-    """Yield the learning rate of each of `steps` steps, from the first to the final one by the schedule."""
+def learning_rates(recipe: Recipe, steps: int) -> list[float]:
+    """Return the learning rate of each of `steps` steps, from the first to the final one by the schedule."""
     low, span = recipe.final_learning_rate, recipe.learning_rate - recipe.final_learning_rate
+    if isinstance(recipe.schedule, list):
+        factors = np.repeat(recipe.schedule, -(-steps // len(recipe.schedule)))[:steps]
+        return [recipe.learning_rate * float(factor) for factor in factors]
     rising = steps * recipe.warm_up // recipe.epochs
-    for step in range(rising):
-        yield recipe.learning_rate * (step + 1) / rising
+    rates = [recipe.learning_rate * (step + 1) / rising for step in range(rising)]
     for step in range(steps - rising):
         done = step / (steps - rising)
         left = {"cosine": (1 + math.cos(math.pi * done)) / 2, "linear": 1 - done, "constant": 1.0}
-        yield low + span * left[recipe.schedule]
+        rates.append(low + span * left[recipe.schedule])
+    return rates
 
 
 def fit(
@@ -66,11 +70,8 @@ def fit(
     loss: Loss,
     *,
     rngs: Sequence[np.random.Generator],
-    targets: AuxiliaryTargets | None = None,
-    trainable: Mapping[str, torch.Tensor] | None = None,
-    gradient_scales: Mapping[str, torch.Tensor] | None = None,
-    precision: str = "fp32",
     progress: Callable[[int, float, float], None] = lambda *_: None,
+    **options: Any,
 ) -> History:
     """Train a stack of networks in place, each on the same images in an order of its own.
 
@@ -81,59 +82,20 @@ def fit(
         recipe: optimiser, schedule, batch size and epochs.
         loss: what is minimised, of each network.
         rngs: for each network, what draws a new order of the images for every epoch.
-        targets: what the loss knows of every image, if it needs more than labels.
-        trainable: for some parameters, which weights may change, bool in the shape of the parameter. The
-            others are the same after every step, whatever momentum and weight decay do.
-        gradient_scales: for some parameters, what their gradient is multiplied by.
-        precision: `fp32`, or `bf16` for matrix products in bfloat16 with float32 weights.
         progress: is told after every epoch the number of epochs done, the mean loss, and the seconds spent.
+        options: those of `Fit`.
 
     Returns:
         The training curves, on the images that are passed over.
     """
-    begun = time.perf_counter()
-    if recipe.salient is not None:
-        trainable = _salient(stack, images, splits["forget"], recipe.salient)
-    if not stack.architecture.stackable:  # dropout draws from the global state
-        torch.manual_seed(int(rngs[0].integers(2**62)))
-    stack.train()
-    passed = splits[recipe.images]
-    if len(passed) % recipe.batch == 1:
-        raise InputError(
-            f"batch: {len(passed)} images in batches of {recipe.batch} leave a last batch of one image, on "
-            "which batch norm is undefined; change it by one in the configuration"
-        )
-    device = images.pixels.device
-    step = _Step(stack, images, splits, recipe, loss, targets, trainable, gradient_scales, precision)
-    starts = range(0, len(passed), recipe.batch)
-    rates = learning_rates(recipe, len(starts) * recipe.epochs)
-    paired = recipe.paired_images({name: len(indices) for name, indices in splits.items()})
-    noises = [torch.Generator().manual_seed(int(rng.integers(2**62))) for rng in rngs] if recipe.noise else []
-    losses, accuracies = [], []
-    for epoch in range(recipe.epochs):
-        step.l1.fill_(recipe.l1 * (1 - epoch / recipe.epochs))
-        orders = np.stack([rng.permutation(passed) for rng in rngs])
-        batches = [orders[:, start : start + recipe.batch] for start in starts]
-        if paired:  # these images come round as often as they must
-            others = splits[recipe.paired_with or ""]
-            drawn = [np.resize(rng.permutation(others), len(starts) * paired) for rng in rngs]
-            each = np.split(np.stack(drawn), len(starts), axis=1)
-            batches = [np.concatenate(pair, axis=1) for pair in zip(batches, each, strict=True)]
-        for batch in batches:
-            noise = None
-            if noises:
-                shape = (batch.shape[1], *images.pixels.shape[1:])
-                noise = torch.cat([torch.randn(shape, generator=rng) for rng in noises], dim=1).to(device)
-            step(torch.from_numpy(batch).to(device), next(rates), paired, noise)
-        sums, hits = step.take_sums()
-        losses.append(sums / len(passed))
-        accuracies.append(hits / len(passed))
-        progress(epoch + 1, float(losses[-1].mean()), time.perf_counter() - begun)
-    return History(loss=np.stack(losses, axis=1), accuracy=np.stack(accuracies, axis=1))
+    return Fit(stack, images, splits, recipe, loss, rngs=rngs, **options).run(progress)
 
 
-class _Step:
-    """A step of training. On a GPU it is captured once for each batch size and replayed from then on."""
+class Fit:
+    """The fitting of a stack of networks, which can be taken up again: optimiser and schedule go on.
+
+    On a GPU a step is captured once for each batch size and replayed from then on.
+    """
 
     def __init__(
         self,
@@ -142,12 +104,52 @@ class _Step:
         splits: Mapping[str, np.ndarray],
         recipe: Recipe,
         loss: Loss,
-        targets: AuxiliaryTargets | None,
-        trainable: Mapping[str, torch.Tensor] | None,
-        gradient_scales: Mapping[str, torch.Tensor] | None,
-        precision: str,
+        *,
+        rngs: Sequence[np.random.Generator],
+        rounds: int = 1,
+        targets: AuxiliaryTargets | None = None,
+        trainable: Mapping[str, torch.Tensor] | None = None,
+        gradient_scales: Mapping[str, torch.Tensor] | None = None,
+        precision: str = "fp32",
     ):
-        self.stack, self.images, self.recipe, self.loss = stack, images, recipe, loss
+        """Prepare to fit.
+
+        Args:
+            stack: as for `fit`, like the next ones.
+            images: the data set.
+            splits: indices of the images of each split.
+            recipe: optimiser, schedule, batch size and epochs.
+            loss: what is minimised.
+            rngs: for each network, what draws its orders.
+            rounds: how often `run` will be called: the schedule spans the epochs of all.
+            targets: what the loss knows of every image, if it needs more than labels.
+            trainable: for some parameters, which weights may change, bool in the shape of the parameter. The
+                others are the same after every step, whatever momentum and weight decay do.
+            gradient_scales: for some parameters, what their gradient is multiplied by.
+            precision: `fp32`, or `bf16` for matrix products in bfloat16 with float32 weights.
+
+        Raises:
+            InputError: if a last batch would have one image.
+        """
+        if recipe.salient is not None:
+            trainable = _salient(stack, images, splits["forget"], recipe.salient)
+        if not stack.architecture.stackable:  # dropout draws from the global state
+            torch.manual_seed(int(rngs[0].integers(2**62)))
+        self.stack, self.images, self.splits = stack, images, splits
+        self.recipe, self.loss, self.rngs = recipe, loss, rngs
+        self.passed = splits[recipe.images]
+        if len(self.passed) % recipe.batch == 1:
+            raise InputError(
+                f"batch: {len(self.passed)} images in batches of {recipe.batch} leave a last batch of one "
+                "image, on which batch norm is undefined; change it by one in the configuration"
+            )
+        sizes = {name: len(indices) for name, indices in splits.items()}
+        self.paired = recipe.paired_images(sizes)
+        self.steps = recipe.steps(sizes)
+        self.rates = iter(learning_rates(recipe, self.steps * rounds))
+        self.noises = (
+            [torch.Generator().manual_seed(int(rng.integers(2**62))) for rng in rngs] if recipe.noise else []
+        )
         self.targets, self.precision = targets or AuxiliaryTargets(), precision
         self.device = images.pixels.device
         weights = stack.parameters_by_name()
@@ -171,31 +173,73 @@ class _Step:
         self.hits = torch.zeros(stack.models, dtype=torch.float64, device=self.device)
         self.l1 = torch.zeros((), device=self.device)
 
-    def __call__(self, batch: torch.Tensor, rate: float, paired: int, noise: torch.Tensor | None) -> None:
+    def run(self, progress: Callable[[int, float, float], None] = lambda *_: None) -> History:
+        """Fit for the epochs of the recipe.
+
+        Args:
+            progress: is told after every epoch the epochs done, the mean loss, and the seconds spent.
+
+        Returns:
+            The training curves.
+        """
+        begun, left = time.perf_counter(), self.steps
+        self.stack.train()
+        losses, accuracies = [], []
+        for epoch in range(self.recipe.epochs):
+            self.l1.fill_(self.recipe.l1 * (1 - epoch / self.recipe.epochs))
+            seen = 0
+            for batch in self._batches()[:left]:
+                noise = None
+                if self.noises:
+                    shape = (batch.shape[1], *self.images.pixels.shape[1:])
+                    drawn = [torch.randn(shape, generator=generator) for generator in self.noises]
+                    noise = torch.cat(drawn, dim=1).to(self.device)
+                self._step(torch.from_numpy(batch).to(self.device), next(self.rates), noise)
+                seen += batch.shape[1] - self.paired
+                left -= 1
+            sums, hits = self._take_sums()
+            losses.append(sums / seen)
+            accuracies.append(hits / seen)
+            progress(epoch + 1, float(losses[-1].mean()), time.perf_counter() - begun)
+        return History(loss=np.stack(losses, axis=1), accuracy=np.stack(accuracies, axis=1))
+
+    def _batches(self) -> list[np.ndarray]:
+        """Return the images of each step of an epoch [models, images], those that are paired at the end."""
+        starts = range(0, len(self.passed), self.recipe.batch)
+        orders = np.stack([rng.permutation(self.passed) for rng in self.rngs])
+        batches = [orders[:, start : start + self.recipe.batch] for start in starts]
+        if not self.paired:
+            return batches
+        # These images come round as often as they must.
+        others = self.splits[self.recipe.paired_with or ""]
+        drawn = [np.resize(rng.permutation(others), len(starts) * self.paired) for rng in self.rngs]
+        each = np.split(np.stack(drawn), len(starts), axis=1)
+        return [np.concatenate(pair, axis=1) for pair in zip(batches, each, strict=True)]
+
+    def _step(self, batch: torch.Tensor, rate: float, noise: torch.Tensor | None) -> None:
         """Take one step.
 
         Args:
-            batch: indices of images [models, images].
+            batch: indices of images [models, images], those that are paired at the end.
             rate: the learning rate.
-            paired: how many of the images, the last, are a batch of their own.
             noise: standard normal noise for the images, or None.
         """
         if self.rate is None:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self._compute(batch, paired, noise)
+            self._compute(batch, noise)
             return
         self.rate.fill_(rate)
         size = batch.shape[1]
         if size not in self.captured:
-            self.captured[size] = self._capture(batch, paired, noise)
+            self.captured[size] = self._capture(batch, noise)
         graph, inputs = self.captured[size]
         for given, place in zip((batch, noise), inputs, strict=True):
             if place is not None:
                 place.copy_(given)
         graph.replay()
 
-    def take_sums(self) -> tuple[np.ndarray, np.ndarray]:
+    def _take_sums(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sums of losses and of right answers since the last call, float64 [models]."""
         sums = self.sums.cpu().numpy().copy(), self.hits.cpu().numpy().copy()
         self.sums.zero_()
@@ -217,11 +261,11 @@ class _Step:
             parameters, lr=rate, momentum=recipe.momentum or 0, weight_decay=recipe.weight_decay, fused=True
         )
 
-    def _compute(self, batch: torch.Tensor, paired: int, noise: torch.Tensor | None) -> None:
+    def _compute(self, batch: torch.Tensor, noise: torch.Tensor | None) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        size = batch.shape[1] - paired
+        size = batch.shape[1] - self.paired
         main = self._pass(batch[:, :size], None if noise is None else noise[:size])
-        other = self._pass(batch[:, size:], None if noise is None else noise[size:]) if paired else None
+        other = self._pass(batch[:, size:], None if noise is None else noise[size:]) if self.paired else None
         losses = self.loss(main, other)
         total = losses.sum()
         if self.recipe.l1:
@@ -253,7 +297,7 @@ class _Step:
         )
 
     def _capture(
-        self, batch: torch.Tensor, paired: int, noise: torch.Tensor | None
+        self, batch: torch.Tensor, noise: torch.Tensor | None
     ) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor | None]]:
         inputs = [batch.clone(), None if noise is None else noise.clone()]
         before = self._state()
@@ -262,11 +306,11 @@ class _Step:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):  # what is allocated only once must not be part of the graph
-                self._compute(inputs[0], paired, inputs[1])
+                self._compute(inputs[0], inputs[1])
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._compute(inputs[0], paired, inputs[1])
+            self._compute(inputs[0], inputs[1])
         # The steps that were only taken to warm up are undone; what did not exist before them was zero.
         with torch.no_grad():
             for tensor in self._state()[len(before) :]:

@@ -35,8 +35,11 @@ class Recipe(Section):
     """Learning rate of the first step."""
     final_learning_rate: Annotated[Number, Field(ge=0)] = 0.0
     """Learning rate that the schedule reaches after the last step."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate goes from the first to the final one; `constant` stays at the first."""
+    last_epoch: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    """Share of the steps of the last epoch that is taken, rounded up."""
+    schedule: Literal["cosine", "linear", "constant"] | list[Annotated[Number, Field(ge=0)]] = "cosine"
+    """How the learning rate goes from the first to the final one; `constant` stays at the first. A list has
+    factors of the first, one for each epoch."""
     warm_up: Annotated[int, Field(ge=0)] = 0
     """Epochs in which the learning rate first rises linearly from zero."""
     momentum: Annotated[Number, Field(ge=0, lt=1)] | None = None
@@ -71,6 +74,11 @@ class Recipe(Section):
             raise ValueError(f"paired_with: the epoch passes over {self.images} already; name another split")
         if self.paired_batch and not self.paired_with:
             raise ValueError("paired_batch: nothing is paired; name a split in paired_with, or remove it")
+        if isinstance(self.schedule, list) and len(self.schedule) != self.epochs:
+            count = len(self.schedule)
+            raise ValueError(f"schedule: {count} factors, but {self.epochs} epochs; give one for each")
+        if isinstance(self.schedule, list) and (self.warm_up or self.final_learning_rate):
+            raise ValueError("schedule: a list needs no warm_up and no final_learning_rate; remove them")
         if self.warm_up >= self.epochs:
             raise ValueError(f"warm_up: {self.warm_up} epochs, but there are {self.epochs} in all")
         return self
@@ -81,10 +89,17 @@ class Recipe(Section):
 
     def steps(self, sizes: Mapping[str, int]) -> int:
         """Return how many steps are taken, of splits of these sizes."""
-        return math.ceil(sizes[self.images] / self.batch) * self.epochs
+        return self._steps_each(sizes) * (self.epochs - 1) + self._last_steps(sizes)
 
     def images_passed(self, sizes: Mapping[str, int]) -> int:
         """Return how many images are passed forward and backward, each as often as it is."""
         salient = sizes["forget"] if self.salient else 0
         paired = self.paired_images(sizes) * self.steps(sizes)
-        return sizes[self.images] * self.epochs + paired + salient
+        last = min(sizes[self.images], self._last_steps(sizes) * self.batch)
+        return sizes[self.images] * (self.epochs - 1) + last + paired + salient
+
+    def _steps_each(self, sizes: Mapping[str, int]) -> int:
+        return math.ceil(sizes[self.images] / self.batch)
+
+    def _last_steps(self, sizes: Mapping[str, int]) -> int:
+        return math.ceil(self._steps_each(sizes) * self.last_epoch)
