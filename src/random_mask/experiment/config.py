@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -440,10 +439,3 @@ def _explain(error: dict[str, Any]) -> str:
 def json_schema() -> str:
     """Return the JSON schema of a configuration file, as text."""
     return json.dumps(Experiment.model_json_schema(), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    try:
-        load(sys.argv[1])
-    except InputError as error:
-        sys.exit(str(error))
