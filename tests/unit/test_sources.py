@@ -1,11 +1,15 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from random_mask.workflow.code import PACKAGE, modules_of
+import random_mask
+from random_mask.workflow.code import modules_of, stage_code
+
+PACKAGE = Path(random_mask.__file__).parent
 
 STAGES = sorted(
     path.stem
@@ -60,7 +64,7 @@ def test_what_an_edit_re_runs():
     assert "training/loop" not in names("evaluate") | names("figures") | names("perturb")
 
 
-def test_imports_are_found_however_they_are_written(tmp_path):
+def test_imports_are_found_however_they_are_written(tmp_path, monkeypatch):
     package = tmp_path / "pack"
     (package / "sub").mkdir(parents=True)
     for name, text in {
@@ -74,13 +78,20 @@ def test_imports_are_found_however_they_are_written(tmp_path):
         "unused": "",
     }.items():
         (package / f"{name}.py").write_text(text)
-    found = {path.relative_to(package).with_suffix("").as_posix() for path in modules_of("pack.a", package)}
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {path.relative_to(package).with_suffix("").as_posix() for path in modules_of("pack.a")}
     assert found == {"__init__", "a", "b", "c", "sub/__init__", "sub/d", "sub/e"}
 
 
 def test_an_unknown_module_is_an_error():
-    with pytest.raises(FileNotFoundError, match=r"no module random_mask\.nothing"):
+    with pytest.raises(ModuleNotFoundError, match=r"no module random_mask\.nothing"):
         modules_of("random_mask.nothing")
+
+
+def test_what_a_stage_loads_by_name_is_added_with_what_that_imports():
+    plain, more = stage_code("claims"), stage_code("claims", "random_mask.methods.objectives")
+    added = {Path(path).relative_to(os.path.relpath(PACKAGE)).as_posix() for path in set(more) - set(plain)}
+    assert added == {"methods/__init__.py", "methods/objectives.py"}
 
 
 def test_a_change_of_the_whole_configuration_retrains_nothing():
