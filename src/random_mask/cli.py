@@ -1,8 +1,8 @@
 """The command `random-mask`: measures for logits from anywhere; scores, agreement and cost of runs.
 
-A subcommand is a function: its parameters are the arguments, its docstring the help and what it returns the
-exit code; for bad input it raises `InputError`. Each imports what it needs when it is called: `score` starts
-fast, and works without the extra `study`.
+A subcommand is a function: its parameters are the arguments, its docstring is the help and what it returns the
+exit code; on bad input it raises `InputError`, one line a mistake. Each imports what it needs when it is
+called: `score` starts fast, and does without the extra `study`, as `check` does.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.name is None or error.name.startswith("random_mask"):
             raise
         code, message = 1, f"this command needs {error.name}; type: pip install 'random-mask[study]'"
-    print(f"random-mask: {' '.join(message.split())}", file=sys.stderr)
+    print(f"random-mask: {message.strip()}", file=sys.stderr)
     return code
 
 
