@@ -1,8 +1,8 @@
 """The command `random-mask`: measures for logits from anywhere; scores, agreement and cost of runs.
 
-A subcommand is a function: its parameters are the arguments, its docstring is the help and what it returns the
-exit code; on bad input it raises `InputError`, one line a mistake. Each imports what it needs when it is
-called: `score` starts fast, and does without the extra `study`, as `check` does.
+A subcommand is a function: its parameters are the arguments, its docstring is the help, what it returns is
+the exit code, and on bad input it raises `InputError`, one line a mistake. Each imports what it needs when it
+is called: `score` starts fast, and does without the extra `study`, as `check` does.
 """
 
 from __future__ import annotations
