@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import random_mask
-from random_mask.workflow.code import modules_of, stage_code
+from random_mask.workflow.code import modules_of
 
 PACKAGE = Path(random_mask.__file__).parent
 
@@ -69,7 +68,8 @@ def test_imports_are_found_however_they_are_written(tmp_path, monkeypatch):
     (package / "sub").mkdir(parents=True)
     for name, text in {
         "__init__": "",
-        "a": "import pack.b\nfrom . import c\ndef f():\n    from .sub import d",
+        "a": "import pack.b\nfrom . import c\ndef f():\n    from .sub import d\n"
+        "if TYPE_CHECKING:\n    import pack.unused",
         "b": "",
         "c": "from pack.sub.e import x",
         "sub/__init__": "",
@@ -79,19 +79,18 @@ def test_imports_are_found_however_they_are_written(tmp_path, monkeypatch):
     }.items():
         (package / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    found = {path.relative_to(package).with_suffix("").as_posix() for path in modules_of("pack.a")}
-    assert found == {"__init__", "a", "b", "c", "sub/__init__", "sub/d", "sub/e"}
+
+    def found(*modules: str) -> set[str]:
+        return {path.relative_to(package).with_suffix("").as_posix() for path in modules_of(*modules)}
+
+    assert found("pack.a") == {"__init__", "a", "b", "c", "sub/__init__", "sub/d", "sub/e"}
+    # What is loaded by name is added, with what that imports.
+    assert found("pack.b", "pack.sub.e") == {"__init__", "b", "sub/__init__", "sub/e"}
 
 
 def test_an_unknown_module_is_an_error():
     with pytest.raises(ModuleNotFoundError, match=r"no module random_mask\.nothing"):
         modules_of("random_mask.nothing")
-
-
-def test_what_a_stage_loads_by_name_is_added_with_what_that_imports():
-    plain, more = stage_code("claims"), stage_code("claims", "random_mask.methods.objectives")
-    added = {Path(path).relative_to(os.path.relpath(PACKAGE)).as_posix() for path in set(more) - set(plain)}
-    assert added == {"methods/__init__.py", "methods/objectives.py"}
 
 
 def test_a_change_of_the_whole_configuration_retrains_nothing():

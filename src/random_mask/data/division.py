@@ -9,9 +9,7 @@ import numpy as np
 from random_mask.artifacts.files import read_text
 from random_mask.data.memorised import most_memorised
 from random_mask.data.readers import Dataset
-from random_mask.errors import InputError
-from random_mask.seeds import generator
-from random_mask.settings import (
+from random_mask.data.settings import (
     ClassForget,
     Data,
     Forget,
@@ -21,6 +19,8 @@ from random_mask.settings import (
     MislabelledForget,
     RandomForget,
 )
+from random_mask.errors import InputError
+from random_mask.seeds import generator
 
 __all__ = ["split"]
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from random_mask.artifacts.files import read_npz, read_text
 from random_mask.data.readers import Dataset
+from random_mask.data.settings import MemorisedForget
 from random_mask.data.splits import read_files, read_split
 from random_mask.errors import InputError
-from random_mask.settings import MemorisedForget
 
 __all__ = ["most_memorised"]
 

@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 
 from random_mask.artifacts.files import read_text
 from random_mask.data.archives import read_verified
+from random_mask.data.settings import ARCHIVES, Data
 from random_mask.errors import InputError
-from random_mask.settings import ARCHIVES, Data
 
 __all__ = ["Dataset", "read"]
 

@@ -16,7 +16,7 @@ from random_mask.report.measures import MEASURES
 from random_mask.report.names import label
 from random_mask.report.numbers import UNKNOWN, escape, plain
 from random_mask.report.originals import intervals_of, over_originals, pooled
-from random_mask.settings import Recipe
+from random_mask.training.recipe import Recipe
 
 __all__ = [
     "claims",

@@ -20,7 +20,7 @@ def stage_code(stage: str, *loaded: str) -> list[str]:
 
     Args:
         stage: such as `finetune`.
-        loaded: modules that it loads by name while it runs, such as `random_mask.methods.objectives`.
+        loaded: modules that it loads by name while it runs, as those that a method names.
     """
     return [os.path.relpath(path) for path in modules_of(f"random_mask.stages.{stage}", *loaded)]
 
@@ -55,5 +55,5 @@ def modules_of(*modules: str) -> list[Path]:
 
 @cache
 def _graph(package: str) -> grimp.ImportGraph:
-    """Return who imports whom, anywhere in the text."""
-    return grimp.build_graph(package, cache_dir=None)
+    """Return who imports whom, anywhere in the text but where only a type checker reads."""
+    return grimp.build_graph(package, cache_dir=None, exclude_type_checking_imports=True)
