@@ -8,7 +8,7 @@ from random_mask.training.evaluation import evaluate, gradients
 from random_mask.training.fleet import Fleet, Step, fit_fleet, initial
 from random_mask.training.images import Images
 from random_mask.training.loop import fit, learning_rates
-from random_mask.training.networks import NETWORKS
+from random_mask.training.networks import NETWORKS, Network
 from random_mask.training.recipe import Recipe
 from random_mask.training.stacking import Stack
 
@@ -232,3 +232,25 @@ def test_images_are_normalised_and_kept_as_bytes(images):
     for model, indices in enumerate(([3, 1], [0, 2])):
         expected = (images.pixels[indices].float() - 100) / 50
         torch.testing.assert_close(x[:, 3 * model : 3 * model + 3], expected)
+
+
+def test_a_network_that_cannot_be_stacked_is_trained_alone(images):
+    """It draws for its dropout, so that a model is the same whatever was trained before it."""
+    network = Network(
+        "mobilenet_v3_small", "features.0.0", "classifier.3", r"features\.\d+", "", stackable=False
+    )
+    recipe = RECIPE.model_copy(update={"epochs": 1, "batch": 18})
+    fleet = Fleet(
+        role="fleet",
+        seed=1,
+        network=network,
+        start=lambda index: initial(network, 4, index),
+        steps=[Step([(recipe, LOSS)])],
+    )
+    weights = {}
+    together, works = fit_fleet(fleet, [0, 1], images, PARTS, save=weights.__setitem__)
+    alone, _ = fit_fleet(fleet, [1], images, PARTS)
+    for name, array in alone.items():
+        assert np.array_equal(array[0], together[name][1]), name
+    assert weights[1]["classifier.3.bias"].shape == (4,)
+    assert works[0].weights == sum(p.numel() for p in network.build(4, seed=0).parameters())

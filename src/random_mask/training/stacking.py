@@ -153,7 +153,7 @@ class Stack(nn.Module):
         return counter.get_total_flops() // self.models
 
     def _cropped(self, name: str, array: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(array[self.used[name]] if name in self.used else array)
+        return array[self.used[name]] if name in self.used else array
 
     def _of(self, tensor: torch.Tensor, model: int) -> torch.Tensor:
         return tensor[model] if self.architecture.stackable else tensor
