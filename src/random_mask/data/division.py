@@ -93,12 +93,12 @@ def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.
             unknown = [name for name in forget.groups if name not in names]
             if unknown:
                 raise InputError(f"data.forget.groups: no training image is of group {unknown[0]}")
-            chosen = [*forget.groups, *names[: forget.first or 0]]
-            others = np.setdiff1d(names, chosen)
+            listed = [*forget.groups, *names[: forget.first or 0]]
+            others = np.setdiff1d(names, listed)
             if (forget.random or 0) > len(others):
                 raise InputError(f"data.forget.random: {forget.random}, but there are {len(others)} groups")
             drawn = rng.choice(others, size=forget.random or 0, replace=False)
-            return train[np.isin(groups[train], [*chosen, *drawn])]
+            return train[np.isin(groups[train], [*listed, *drawn])]
         case ListForget():
             return _listed(
                 dataset, Path(forget.file), train, "no training image; remove it, or raise data.train"

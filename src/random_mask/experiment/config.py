@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -41,7 +40,8 @@ STUDIED = {"finetune": None, "random_mask": "published", "random_mask_described"
 
 
 if TYPE_CHECKING:
-    AnyPerturbation, AnyLoss = Perturbation, Loss
+    AnyPerturbation = Perturbation
+    AnyLoss = Loss
 else:
     AnyPerturbation = Annotated[Union[*catalogue.all_perturbations()], Field(discriminator="name")]
     AnyLoss = Annotated[Union[*catalogue.all_losses()], Field(discriminator="name")]
@@ -546,10 +546,3 @@ def _explain(error: dict[str, Any]) -> str:
 def json_schema() -> str:
     """Return the JSON schema of a configuration file, as text."""
     return json.dumps(Experiment.model_json_schema(), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    try:
-        load(sys.argv[1])
-    except InputError as error:
-        sys.exit(str(error))
