@@ -3,12 +3,12 @@ import sys
 
 import numpy as np
 import pytest
+from random_mask.methods.perturb import draw_masks
 
 from random_mask.artifacts.files import read_npz, read_text, replacing, write_npz, write_text
 from random_mask.artifacts.shards import read_fleet, repeated
 from random_mask.artifacts.weights import read_masks, read_weights, write_masks, write_weights
 from random_mask.errors import InputError
-from random_mask.methods.perturb import draw_masks
 
 ARRAYS = {"logits": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4), "model": np.arange(3)}
 

@@ -50,7 +50,7 @@ EXPECTED = {
     "uniform": ({}, kl(torch.zeros_like(R.logits), R.logits)),
     "contrast": (
         {"temperature": 1.15},
-        -log_softmax(F.logits.numpy() @ R.logits.numpy().swapaxes(1, 2) / 1.15, axis=2).mean(axis=(1, 2)),
+        -log_softmax(R.logits.numpy() @ F.logits.numpy().swapaxes(1, 2) / 1.15, axis=2).mean(axis=(1, 2)),
     ),
     "distil": ({"balance": 0.3, "temperature": 2.0}, 0.3 * kl(R.original, R.logits, 2) + 0.7 * ce(R)),
     "match_logits": ({}, ((R.logits - R.original) ** 2).numpy().mean(axis=(1, 2))),
@@ -99,6 +99,8 @@ def test_a_model_feels_its_own_loss_only(name):
     losses = loss(name)(of_retain, of_forget)
     assert losses.shape == (MODELS,)
     losses[1].backward()
+    if name == "contrast":  # the pair is not trained
+        assert forget.grad is None
     for gradient in (logits.grad, forget.grad):
         if gradient is not None:
             assert gradient[1].any()
@@ -113,6 +115,26 @@ def test_class_weights_weigh_the_mean(exponent):
             RETAIN.logits[model], RETAIN.labels[model], weight=weights
         )
         torch.testing.assert_close(RETAIN.cross_entropy(exponent)[model], expected)
+
+
+def test_class_weights_of_batches_weigh_their_means():
+    weighted = catalogue.loss(
+        {"name": "cross_entropy", "class_weight_exponent": 1.0, "class_weights_of": "batches"}
+    )
+    balanced = np.array([7 / 1, 7 / 2, 7 / 4]) / 3  # n / (classes x count), of those that there are
+    labels = RETAIN.labels.clamp(max=2)
+    batch = Batch(RETAIN.logits, labels, COUNTS)
+    expected = ce(batch) * balanced[labels.numpy()].mean(axis=1)
+    np.testing.assert_allclose(weighted(batch, None).numpy(), expected, rtol=1e-12)
+
+
+def test_a_divergence_can_do_without_its_squared_temperature():
+    for name in ("distil", "distil_and_learn"):
+        loss = catalogue.loss({"name": name, "temperature": 5.0, "rescale": False})
+        rescaled = catalogue.loss({"name": name, "temperature": 5.0})
+        more = (rescaled(RETAIN, None) - loss(RETAIN, None)).numpy()
+        share = 0.5 if name == "distil" else 1
+        np.testing.assert_allclose(more, share * 24 / 25 * kl(R.original, R.logits, 5), rtol=1e-9)
 
 
 def test_cross_entropy_is_separate_for_each_model():

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from random_mask.methods.perturbation import batch_norm_parameters, parameters
-from random_mask.methods.random_mask import RandomMask, apply_masks, draw_masks, maskable
+from random_mask.methods.perturbation import batch_norm_parameters, parameters, selected
+from random_mask.methods.random_mask import RandomMask, apply_masks, draw_masks
 from random_mask.seeds import generator
 from random_mask.training.networks import NETWORKS
 
@@ -48,11 +48,11 @@ def test_parameters_are_those_of_the_module(network, weights):
 
 
 def test_published_filter_is_the_name_filter(network, weights):
-    assert maskable(weights, "published") == [n for n, _ in network.named_parameters() if "bn" not in n]
+    assert selected(weights, "published") == [n for n, _ in network.named_parameters() if "bn" not in n]
 
 
 def test_published_masks_the_shortcut_norms_and_described_none(weights):
-    published, described = set(maskable(weights, "published")), set(maskable(weights, "described"))
+    published, described = set(selected(weights, "published")), set(selected(weights, "described"))
     assert published & batch_norm_parameters(weights) == SHORTCUT_NORMS
     assert not described & batch_norm_parameters(weights)
     assert published - described == SHORTCUT_NORMS

@@ -108,6 +108,8 @@ class Step(Section):
     """How the perturbed weights are repaired: a recipe, or a list of them, one after the other."""
     cycles: Annotated[int, Field(ge=1)] = 1
     """How often the step is taken, each time from where the last one ended."""
+    rounds: Annotated[int, Field(ge=1)] = 1
+    """How often the recipes are taken in turn after the perturbation; optimisers and schedules go on."""
     models: Literal["all", "even", "odd"] = "all"
     """Which models take the step, by their index; a fleet of two kinds takes two steps."""
 

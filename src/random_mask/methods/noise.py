@@ -8,14 +8,15 @@ import numpy as np
 from pydantic import Field
 
 from random_mask.methods.perturbation import (
+    Filter,
     Model,
     Perturbation,
     Tensors,
     Weights,
-    batch_norm_parameters,
-    chosen,
+    parameters,
+    selected,
 )
-from random_mask.settings import Number, Ratio
+from random_mask.settings import Number
 
 __all__ = ["Noise"]
 
@@ -30,23 +31,41 @@ class Noise(Perturbation):
     sigma: Annotated[Number, Field(ge=0)]
     """Standard deviation of the noise."""
     only: Tensors = "convolutions"
-    """Which tensors get noise, as for `random_mask`; never those of a batch norm."""
-    share: Ratio = 1.0
-    """Probability that a weight gets noise."""
+    """Which tensors get noise, as for `random_mask`."""
+    spare: Filter = "described"
+    """Which of them do not, as for `random_mask`."""
     tensors: Annotated[int, Field(ge=1)] | None = None
-    """So many tensors are drawn for every model, or all."""
+    """So many tensors are drawn for every model and step, or all."""
+    noisy: Annotated[int, Field(ge=0)] | None = None
+    """So many of these get noise, or all."""
+    train: Literal["all", "drawn"] = "all"
+    """What the repair trains: all weights, or the drawn tensors and what has `bn` in its name."""
 
     def __call__(self, model: Model) -> Weights:
         """Return the tensors with noise."""
-        spared = batch_norm_parameters(model.weights)
-        names = [name for name in chosen(model.weights, self.only, model.network) if name not in spared]
-        if self.tensors is not None:
-            drawn = model.rng.choice(len(names), self.tensors, replace=False)
+        names = self._drawn(model)
+        if self.noisy is not None:
+            drawn = model.rng.choice(len(names), self.noisy, replace=False)
             names = [names[place] for place in sorted(drawn)]
-        changed = {}
-        for name in names:
-            weight = model.weights[name]
-            noise = self.sigma * model.rng.standard_normal(weight.shape, dtype=np.float32)
-            hit = model.rng.random(weight.shape, dtype=np.float32) < self.share
-            changed[name] = weight + noise * hit
-        return changed
+        weights = {name: model.weights[name] for name in names}
+        return {
+            name: weight + self.sigma * model.rng.standard_normal(weight.shape, dtype=np.float32)
+            for name, weight in weights.items()
+        }
+
+    def trainable(self, model: Model) -> Weights:
+        """Return the tensors that are not trained, if only some are."""
+        if self.train == "all":
+            return {}
+        trained = set(self._drawn(model))
+        return {
+            name: np.full(model.weights[name].shape, name in trained or "bn" in name)
+            for name in parameters(model.weights)
+        }
+
+    def _drawn(self, model: Model) -> list[str]:
+        names = selected(model.weights, self.spare, self.only, model.network)
+        if self.tensors is None:
+            return names
+        drawn = model.generator(f"tensors/{model.step}").choice(len(names), self.tensors, replace=False)
+        return [names[place] for place in sorted(drawn)]

@@ -12,17 +12,18 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 
 from random_mask.settings import Section
-from random_mask.training.networks import Network
+from random_mask.training.networks import NETWORKS, Network
 
 __all__ = [
+    "Filter",
     "Model",
     "Perturbation",
     "Tensors",
     "Weights",
     "batch_norm_parameters",
-    "chosen",
     "convolutions",
     "parameters",
+    "selected",
     "within",
 ]
 
@@ -32,6 +33,11 @@ Weights = Mapping[str, np.ndarray]
 Tensors = Literal["all", "convolutions", "stem", "inner", "linear"]
 """Kinds of tensors: `all`, `convolutions`, `stem`, the first of these, `inner`, those but for the stem
 and the shortcuts, or `linear`, linear layers with their biases."""
+
+Filter = Literal["published", "described"]
+"""What is spared: `published`, the parameters whose NAME contains `bn`, as the published code of random mask does. In
+torchvision's ResNet-18 the batch norms of the shortcuts are named `downsample.1`, so these are not spared.
+`described`, as its description promises, the parameters of every batch norm."""
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -46,6 +52,8 @@ class Model(Protocol):
     """The tensors by name. They are not to be modified."""
     rng: np.random.Generator
     """The source of randomness, another one for every model and step."""
+    step: int
+    """The index of the step that the model takes."""
 
     @property
     def network(self) -> Network:
@@ -58,6 +66,9 @@ class Model(Protocol):
     @property
     def masks(self) -> Weights:
         """The masks that were drawn for this model and step, true where a weight stays."""
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Return a generator of this model for a purpose of its own, the same at every call."""
 
     def initial(self) -> Weights:
         """Return weights drawn as before training."""
@@ -108,18 +119,31 @@ def convolutions(weights: Weights) -> list[str]:
     return [name for name in parameters(weights) if weights[name].ndim == 4]
 
 
-def chosen(weights: Weights, only: Tensors, network: Network) -> list[str]:
-    """Return the names of the tensors of a kind."""
+def selected(
+    weights: Weights, spare: Filter, only: Tensors = "all", network: Network = NETWORKS["resnet18"]
+) -> list[str]:
+    """Return the names of the tensors of a kind that are not spared.
+
+    Args:
+        weights: the tensors of a model by name; only names and shapes are used.
+        spare: what is spared.
+        only: the kind.
+        network: what the parts of the network are called.
+    """
     kernels = convolutions(weights)
     stem = f"{network.stem}.weight"
     matrices = {name.rpartition(".")[0] for name in parameters(weights) if weights[name].ndim == 2}
-    return {
+    names = {
         "all": parameters(weights),
         "convolutions": kernels,
         "stem": [stem],
         "inner": [name for name in kernels if name != stem and not network.in_shortcut(name)],
         "linear": [name for name in parameters(weights) if name.rpartition(".")[0] in matrices],
     }[only]
+    if spare == "published":
+        return [name for name in names if "bn" not in name]
+    spared = batch_norm_parameters(weights)
+    return [name for name in names if name not in spared]
 
 
 def within(name: str, layers: Iterable[str]) -> bool:

@@ -10,20 +10,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from random_mask.methods.perturbation import (
-    Model,
-    Perturbation,
-    Tensors,
-    Weights,
-    batch_norm_parameters,
-    chosen,
-)
+from random_mask.methods.perturbation import Filter, Model, Perturbation, Tensors, Weights, selected
 from random_mask.settings import Ratio
 from random_mask.training.networks import NETWORKS, Network
 
-__all__ = ["Filter", "RandomMask", "apply_masks", "draw_masks", "maskable"]
-
-Filter = Literal["published", "described"]
+__all__ = ["RandomMask", "apply_masks", "draw_masks"]
 
 
 class RandomMask(Perturbation):
@@ -74,27 +65,6 @@ class RandomMask(Perturbation):
         return self.model_dump(mode="json", exclude={"fill", "rescale", "frozen"})
 
 
-def maskable(
-    weights: Weights, spare: Filter, only: Tensors = "all", network: Network = NETWORKS["resnet18"]
-) -> list[str]:
-    """Return the names of the tensors that a random mask touches.
-
-    Args:
-        weights: the tensors of a model by name.
-        spare: `published`: the published code's filter, which spares the parameters whose NAME contains
-            `bn`. In torchvision's ResNet-18 the batch norms of the shortcuts are named `downsample.1`, so
-            these are masked. `described`: the filter that its description promises, which spares every
-            batch norm.
-        only: which of the others are touched.
-        network: what the parts of the network are called.
-    """
-    names = chosen(weights, only, network)
-    if spare == "published":
-        return [name for name in names if "bn" not in name]
-    spared = batch_norm_parameters(weights)
-    return [name for name in names if name not in spared]
-
-
 def draw_masks(
     weights: Weights, settings: RandomMask, rng: np.random.Generator, network: Network = NETWORKS["resnet18"]
 ) -> dict[str, np.ndarray]:
@@ -111,7 +81,7 @@ def draw_masks(
     """
     ratio = settings.ratio if settings.ratio_to is None else rng.uniform(settings.ratio, settings.ratio_to)
     masks = {}
-    for name in maskable(weights, settings.spare, settings.only, network):
+    for name in selected(weights, settings.spare, settings.only, network):
         shape = weights[name].shape
         if settings.unit == "element":
             masks[name] = rng.random(shape, dtype=np.float32) >= ratio

@@ -1,4 +1,8 @@
-"""The weights on which retain and forget disagree least are drawn anew (Kookmin University, 2023)."""
+"""The weights on which retain and forget disagree least are drawn anew (Kookmin University, 2023).
+
+Source: `munl/unlearning/kgltop2.py` in github.com/xcadet/deepunlearn, commit 6830ff6. There the gradients are taken
+in the mode in which the network happens to be, here in evaluation mode.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +18,35 @@ __all__ = ["SmallestGradient"]
 
 
 class SmallestGradient(Perturbation):
-    """The convolution weights on which retain and forget disagree least are drawn anew."""
+    """Of every convolution, the weights on which retain and forget disagree least are drawn anew."""
 
     title: ClassVar[str] = "Smallest gradients anew"
 
     name: Literal["smallest_gradient"]
     """The perturbation."""
     share: Ratio
-    """Share of the weights that is drawn anew, among those whose gradient is not exactly zero."""
+    """Share of the weights of each convolution that is drawn anew: those with the smallest gradient of the loss
+    on some of retain less that on forget. Every model draws as many images of retain as forget has."""
 
     def __call__(self, model: Model) -> Weights:
         """Return the kernels."""
-        retain, forget = (model.gradient(model.splits[split]) for split in ("retain", "forget"))
-        names = convolutions(model.weights)
-        sizes = {name: np.abs(retain[name] - forget[name]) for name in names}
-        # Unused kernel positions, whose gradient is exactly zero, cannot be told apart and matter nowhere.
-        ranked = np.concatenate([size[size != 0] for size in sizes.values()])
-        count = round(self.share * ranked.size)
-        threshold = np.partition(ranked, count - 1)[count - 1] if count else 0
+        forget = model.splits["forget"]
+        size = min(len(forget), len(model.splits["retain"]))
+        some = np.sort(model.rng.choice(model.splits["retain"], size, replace=False))
+        learnt, forgotten = model.gradient(some), model.gradient(forget)
         changed = {}
-        for name, size in sizes.items():
-            out, _, height, width = size.shape
+        for name in convolutions(model.weights):
+            # Unused kernel positions, whose gradient is zero, come first: in layer4 they absorb the draw.
+            order = np.argsort(np.abs(learnt[name] - forgotten[name]), axis=None, kind="stable")
+            out, _, height, width = model.weights[name].shape
+            anew = model.weights[name].copy()
+            places = order[: round(self.share * order.size)]
             # Kaiming's normal for a ReLU, by the fan-out: He et al. (2015).
-            drawn = model.rng.standard_normal(size.shape, dtype=np.float32) * np.sqrt(
-                2 / (out * height * width)
-            )
-            changed[name] = np.where((size > 0) & (size <= threshold), drawn, model.weights[name])
+            deviation = np.sqrt(2 / (out * height * width))
+            anew.flat[places] = deviation * model.rng.standard_normal(len(places), dtype=np.float32)
+            changed[name] = anew
         return changed
 
     def gradient_examples(self, sizes: Mapping[str, int]) -> int:
-        """Return all of retain and forget."""
-        return sizes["retain"] + sizes["forget"]
+        """Return forget, and as many of retain."""
+        return sizes["forget"] + min(sizes["forget"], sizes["retain"])

@@ -82,6 +82,7 @@ def unlearned(
             [catalogue.recipe_and_loss(recipe) for recipe in step["finetune"]],
             catalogue.perturbation(step["perturb"]),
             step["models"],
+            step["rounds"],
         )
         for step in steps
         for _ in range(step["cycles"])

@@ -42,24 +42,27 @@ class Batch:
 
     def cross_entropy(self, class_weight_exponent: float = 0.0) -> Tensor:
         """Return the mean cross entropy [models], classes weighted by 1 / count^exponent."""
-        if not class_weight_exponent:
-            return cross_entropy(self.logits, self.labels)
-        weights = self.class_counts.clamp(min=1) ** -class_weight_exponent
-        return cross_entropy(self.logits, self.labels, weights / weights.mean())
+        weights = self.class_weights(class_weight_exponent) if class_weight_exponent else None
+        return cross_entropy(self.logits, self.labels, weights)
 
-    def divergence(self, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    def class_weights(self, exponent: float) -> Tensor:
+        """Return 1 / count^exponent [classes], so scaled that its mean over the retain set is one."""
+        weights = self.class_counts.clamp(min=1) ** -exponent
+        return weights * self.class_counts.sum() / (weights * self.class_counts).sum()
+
+    def divergence(self, teacher: Tensor, temperature: float = 1.0, *, rescale: bool = True) -> Tensor:
         """Return the mean Kullback-Leibler divergence from a teacher's outputs, in nats [models].
-
-        It is multiplied by the squared temperature, so that its gradient does not shrink (Hinton et al.,
-        2015).
 
         Args:
             teacher: its logits [models, batch, classes].
             temperature: by which all logits are divided.
+            rescale: multiply by the squared temperature, so that the gradient does not shrink (Hinton et al.,
+                2015).
         """
         wanted = (teacher / temperature).log_softmax(dim=2)
         found = (self.logits / temperature).log_softmax(dim=2)
-        return temperature**2 * (wanted.exp() * (wanted - found)).sum(dim=2).mean(dim=1)
+        mean = (wanted.exp() * (wanted - found)).sum(dim=2).mean(dim=1)
+        return temperature**2 * mean if rescale else mean
 
 
 Loss = Callable[[Batch, "Batch | None"], Tensor]

@@ -18,7 +18,7 @@ from random_mask.seeds import generator, seed_of
 from random_mask.training.batch import Batch
 from random_mask.training.evaluation import evaluate, gradients, summarise
 from random_mask.training.images import Images
-from random_mask.training.loop import AuxiliaryTargets, fit
+from random_mask.training.loop import AuxiliaryTargets, Fit
 from random_mask.training.networks import Network
 from random_mask.training.recipe import Recipe
 from random_mask.training.stacking import Stack, Weights
@@ -58,11 +58,13 @@ class Step:
         finetune: how the weights are repaired: recipes and what they minimise, one after the other.
         perturb: what is done to the weights first, or nothing.
         models: which models take the step, by their index.
+        rounds: how often the recipes are taken in turn; their optimisers and schedules go on.
     """
 
     finetune: Sequence[tuple[Recipe, Objective]]
     perturb: Perturbation | None = None
     models: Literal["all", "even", "odd"] = "all"
+    rounds: int = 1
 
     def taken_by(self, model: int) -> bool:
         """Whether a model takes the step."""
@@ -125,7 +127,7 @@ def fit_fleet(
         of training each model. Curves of models that take fewer epochs than others end with NaN.
     """
     bench = _Bench(fleet, images, splits)
-    longest = sum(recipe.epochs for step in fleet.steps for recipe, _ in step.finetune)
+    longest = sum(step.rounds * recipe.epochs for step in fleet.steps for recipe, _ in step.finetune)
     states: list[ModelState] = []
     outputs: list[dict[str, np.ndarray]] = []
     for group in _groups(fleet, models, at_once):
@@ -344,33 +346,33 @@ def _take(
         stack.load(place, state.weights)
     may = {name: tensor.to(device) for name, tensor in stack.arranged(trainable).items()} if trainable else {}
     sizes = {name: len(indices) for name, indices in bench.splits.items()}
-    for turn, (recipe, objective) in enumerate(step.finetune):
-        scales = None
-        if recipe.unperturbed_gradient_scale != 1:
-            each = [
-                _scales(state.weights, old, recipe.unperturbed_gradient_scale)
-                for state, old in zip(states, before, strict=True)
-            ]
-            scales = {name: tensor.to(device) for name, tensor in stack.arranged(each).items()}
-        purpose = f"order{suffix(number, turn)}"
-        history = fit(
-            stack,
-            bench.images,
-            bench.splits,
-            recipe,
-            objective,
-            rngs=[bench.fleet.rng(s.index if recipe.order == "model" else 0, purpose) for s in states],
-            targets=bench.targets(objective, states),
-            trainable=may,
-            gradient_scales=scales,
-            precision=precision,
-            progress=lambda *done, recipe=recipe: tell(recipe, *done),
-        )
-        for place, state in enumerate(states):
-            state.curves["loss"].append(history.loss[place])
-            state.curves["accuracy"].append(history.accuracy[place])
-            state.images_passed += recipe.images_passed(sizes)
-            state.steps += recipe.steps(sizes)
+    fits: list[Fit] = []
+    for taken in range(step.rounds):
+        for turn, (recipe, objective) in enumerate(step.finetune):
+            if not taken:
+                purpose = f"order{suffix(number, turn)}"
+                rngs = [bench.fleet.rng(s.index if recipe.order == "model" else 0, purpose) for s in states]
+                fits.append(
+                    Fit(
+                        stack,
+                        bench.images,
+                        bench.splits,
+                        recipe,
+                        objective,
+                        rngs=rngs,
+                        rounds=step.rounds,
+                        targets=bench.targets(objective, states),
+                        trainable=may,
+                        gradient_scales=_scales(stack, recipe.unperturbed_gradient_scale, states, before),
+                        precision=precision,
+                    )
+                )
+            history = fits[turn].run(lambda *done, recipe=recipe: tell(recipe, *done))
+            for place, state in enumerate(states):
+                state.curves["loss"].append(history.loss[place])
+                state.curves["accuracy"].append(history.accuracy[place])
+                state.images_passed += recipe.images_passed(sizes)
+                state.steps += recipe.steps(sizes)
     for place, state in enumerate(states):
         state.weights = stack.weights(place, state.weights)
 
@@ -379,10 +381,19 @@ def _replaced(weights: Weights, changed: Weights) -> Weights:
     return {**weights, **{name: array.astype(weights[name].dtype) for name, array in changed.items()}}
 
 
-def _scales(after: Weights, before: Weights, scale: float) -> Weights:
+def _scales(
+    stack: Stack, scale: float, states: Sequence[ModelState], before: Sequence[Weights]
+) -> dict[str, torch.Tensor]:
     """Return the factor on the gradient of each kernel weight: `scale` on those that did not change."""
-    return {
-        name: np.where(array == before[name], scale, 1).astype(np.float32)
-        for name, array in after.items()
-        if array.ndim == 4
-    }
+    if scale == 1:
+        return {}
+    each = [
+        {
+            name: np.where(array == old[name], scale, 1).astype(np.float32)
+            for name, array in state.weights.items()
+            if array.ndim == 4
+        }
+        for state, old in zip(states, before, strict=True)
+    ]
+    device = states[0].bench.images.pixels.device
+    return {name: tensor.to(device) for name, tensor in stack.arranged(each).items()}

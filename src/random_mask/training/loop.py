@@ -153,9 +153,7 @@ class Fit:
         self.targets, self.precision = targets or AuxiliaryTargets(), precision
         self.device = images.pixels.device
         weights = stack.parameters_by_name()
-        trained = stack.architecture.last_blocks(weights, recipe.last) if recipe.last else weights
-        for name, weight in weights.items():
-            weight.requires_grad_(name in trained)
+        self.trained = stack.architecture.last_blocks(weights, recipe.last) if recipe.last else [*weights]
         # What must not change is put back after every step: an optimiser moves more than gradients say.
         self.frozen = [
             (weights[name], may, weights[name].detach().clone()) for name, may in (trainable or {}).items()
@@ -184,6 +182,8 @@ class Fit:
         """
         begun, left = time.perf_counter(), self.steps
         self.stack.train()
+        for name, weight in self.stack.parameters_by_name().items():
+            weight.requires_grad_(name in self.trained)
         losses, accuracies = [], []
         for epoch in range(self.recipe.epochs):
             self.l1.fill_(self.recipe.l1 * (1 - epoch / self.recipe.epochs))

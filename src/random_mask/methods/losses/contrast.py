@@ -1,4 +1,4 @@
-"""Log softmax of the products of forget logits with retain logits: forget images become unlike any."""
+"""Log softmax of the products of logits with those of retain images, the pair: they become unlike any."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Contrast"]
 
 
 class Contrast(PairedLoss):
-    """Log softmax of the products of forget logits with retain logits: forget images become unlike any."""
+    """Log softmax of the products of logits with those of retain images, the pair: they become unlike any."""
 
     name: Literal["contrast"]
     """The loss."""
@@ -24,5 +24,5 @@ class Contrast(PairedLoss):
 
     def of_both(self, batch: Batch, paired: Batch) -> Tensor:
         """Return the loss of each model [models]."""
-        products = (paired.logits @ batch.logits.transpose(1, 2)) / self.temperature
+        products = (batch.logits @ paired.logits.detach().transpose(1, 2)) / self.temperature
         return -products.log_softmax(dim=2).mean(dim=(1, 2))

@@ -23,6 +23,12 @@ class CrossEntropy(Loss):
     class_weight_exponent: Number = 0.0
     """Classes are weighted by 1 / count^this: 0, all alike; 1, by the inverse of their share of retain."""
 
+    class_weights_of: Literal["examples", "batches"] = "examples"
+    """What class weights weigh: examples within the mean of a batch, or that mean by their mean weight."""
+
     def __call__(self, batch: Batch, paired: Batch | None) -> Tensor:
         """Return the loss of each model [models]."""
-        return batch.cross_entropy(self.class_weight_exponent)
+        if self.class_weights_of == "examples":
+            return batch.cross_entropy(self.class_weight_exponent)
+        weights = batch.class_weights(self.class_weight_exponent)[batch.labels]
+        return batch.cross_entropy() * weights.mean(dim=1)

@@ -26,10 +26,12 @@ class Distil(Loss):
     """Weight of the first term; the second has the rest."""
     temperature: Temperature = 1.0
     """By which logits are divided."""
+    rescale: bool = True
+    """Whether the divergence is multiplied by the squared temperature, so that its gradient does not shrink."""
     class_weight_exponent: Number = 0.0
     """Classes are weighted by 1 / count^this: 0, all alike; 1, by the inverse of their share of retain."""
 
     def __call__(self, batch: Batch, paired: Batch | None) -> Tensor:
         """Return the loss of each model [models]."""
-        taught = batch.divergence(batch.original, self.temperature)
+        taught = batch.divergence(batch.original, self.temperature, rescale=self.rescale)
         return self.balance * taught + (1 - self.balance) * batch.cross_entropy(self.class_weight_exponent)

@@ -23,15 +23,15 @@ class DistilAndLearn(Loss):
     name: Literal["distil_and_learn"]
     """The loss."""
     temperature: Temperature = 1.0
-    """By which logits are divided."""
+    """By which logits are divided in the second and third term."""
+    rescale: bool = True
+    """Whether the divergence is multiplied by the squared temperature, so that its gradient does not shrink."""
     class_weight_exponent: Number = 0.0
     """Classes are weighted by 1 / count^this: 0, all alike; 1, by the inverse of their share of retain."""
 
     def __call__(self, batch: Batch, paired: Batch | None) -> Tensor:
         """Return the loss of each model [models]."""
-        softly = -(batch.original.softmax(dim=2) * batch.logits.log_softmax(dim=2)).sum(dim=2).mean(dim=1)
-        return (
-            batch.cross_entropy(self.class_weight_exponent)
-            + softly
-            + batch.divergence(batch.original, self.temperature)
-        )
+        labels = (batch.original / self.temperature).softmax(dim=2)
+        soft = -(labels * (batch.logits / self.temperature).log_softmax(dim=2)).sum(dim=2).mean(dim=1)
+        taught = batch.divergence(batch.original, self.temperature, rescale=self.rescale)
+        return batch.cross_entropy(self.class_weight_exponent) + soft + taught
