@@ -137,12 +137,13 @@ class Claim(Section):
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What claims are judged by: the tables of a run, and the arrays of `examples.npz`."""
+    """What claims are judged by: tables and `examples.npz` of a run, and the names of its tuned methods."""
 
     scores: pd.DataFrame
     comparisons: pd.DataFrame
     measures: pd.DataFrame
     examples: Mapping[str, np.ndarray]
+    tuned: Sequence[str] = ()
 
 
 def read_claims(path: Path) -> list[Claim]:
@@ -252,8 +253,7 @@ def _difference(quantity: Difference, results: Results) -> Interval | str:
 
 
 def _lead(quantity: Lead, results: Results) -> Interval | str:
-    names = [name for name in results.scores["method"].unique() if name.endswith("_tuned")]
-    others = [name for name in names if name != quantity.of]
+    others = [name for name in results.tuned if name != quantity.of]
     if len(others) < FEWEST_LED:
         return f"needs {FEWEST_LED} other tuned methods, of which there {_are(len(others))}"
     found = [_difference(Difference(kind="difference", of=[quantity.of, other]), results) for other in others]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
-from random_mask.metrics.intervals import CONFIDENCE, Interval
+from random_mask.metrics.intervals import Interval, interval_of_mean
 
 __all__ = ["intervals_of", "over_originals", "pooled"]
 
@@ -24,14 +24,13 @@ def pooled(intervals: Sequence[Interval]) -> Interval:
     Args:
         intervals: one for each original model.
     """
-    estimates = np.array([interval.estimate for interval in intervals])
-    k, mean = len(estimates), float(estimates.mean())
-    if k == 1:
+    if len(intervals) == 1:
         return intervals[0]
-    between = t.ppf((1 + CONFIDENCE) / 2, k - 1) * estimates.std(ddof=1) / np.sqrt(k)
-    below = np.sqrt(np.mean([(i.estimate - i.low) ** 2 for i in intervals]) + between**2)
-    above = np.sqrt(np.mean([(i.high - i.estimate) ** 2 for i in intervals]) + between**2)
-    return Interval(mean, mean - float(below), mean + float(above))
+    mean = interval_of_mean(np.array([interval.estimate for interval in intervals]))
+    between = mean.high - mean.estimate
+    below = np.mean([(i.estimate - i.low) ** 2 for i in intervals]) + between**2
+    above = np.mean([(i.high - i.estimate) ** 2 for i in intervals]) + between**2
+    return Interval(mean.estimate, mean.estimate - math.sqrt(below), mean.estimate + math.sqrt(above))
 
 
 def over_originals(scores: pd.DataFrame) -> pd.DataFrame:

@@ -52,10 +52,11 @@ def main(
     counted = pd.concat(tables or [pd.DataFrame(columns=["method", "tensor", "weights", "masked"])])
     shares = counted.groupby(["method", "tensor"], sort=False, as_index=False)
     _write(mask_shares, shares.agg(weights=("weights", "first"), masked=("masked", "mean")))
-    reference, spent = read_speed(speed), {}
+    reference = read_speed(speed)
+    spent: dict[str, list[float]] = {}
     for path in costs:
         spent.setdefault(_fleet(path), []).extend(seconds(work, reference) for work in read_works(path))
-    rows = [{"fleet": fleet, "models": len(one), "seconds": sum(one)} for fleet, one in spent.items()]
+    rows = [{"fleet": name, "models": len(one), "seconds": sum(one)} for name, one in spent.items()]
     _write(cost, pd.DataFrame(rows))
     original = next(path for path in costs if path.parent.parent.name == "original")
     network = {"weights": read_works(original)[0].weights, **json.loads(read_text(original))}

@@ -8,7 +8,7 @@ from random_mask.artifacts.files import write_text
 from random_mask.metrics.intervals import paired_difference
 from random_mask.seeds import seed_of
 from random_mask.stages.command import Input, Output, progress, run
-from random_mask.stages.evaluate import read_evaluation
+from random_mask.stages.judging import read_evaluation
 
 
 class Settings(BaseModel):
