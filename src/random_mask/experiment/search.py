@@ -29,22 +29,19 @@ def chosen(experiment: Experiment, scores: pd.DataFrame) -> dict[str, Any]:
     if search is None:
         raise ValueError(f"{experiment.experiment}: an experiment without a search")
     columns = ["score", "score_low", "score_high", "seconds_per_model"]
-    means = scores.groupby("method", sort=False)[columns].mean()
-    retraining = means.loc["retrain", "seconds_per_model"]
+    means: Any = scores.groupby("method", sort=False)[columns].mean().to_dict("index")
+    retraining = means["retrain"]["seconds_per_model"]
     choices, methods = {}, {}
     for method, values in experiment.trial_values().items():
-        own = means.loc[list(values)]
-        best = str(own["score"].idxmax())
-        row = own.loc[best]
+        best = max(values, key=lambda trial: means[trial]["score"])
+        row = means[best]
         choices[f"{method}_tuned"] = {
             "of": method,
             "trial": best,
             "values": values[best],
-            "score": round(float(row["score"]), 6),
-            "score_low": round(float(row["score_low"]), 6),
-            "score_high": round(float(row["score_high"]), 6),
-            "cost": round(float(row["seconds_per_model"] / retraining), 4),
-            "scores_of_trials": [round(float(score), 4) for score in own["score"]],
+            **{name: round(row[name], 6) for name in ("score", "score_low", "score_high")},
+            "cost": round(row["seconds_per_model"] / retraining, 4),
+            "scores_of_trials": [round(means[trial]["score"], 4) for trial in values],
         }
         # It is described as the method is, but what it is compared with, the experiment says that takes it.
         described = {"title": experiment.methods[method].title, "tuned_from": method}

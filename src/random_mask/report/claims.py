@@ -6,10 +6,10 @@ where a claim is not supported, the interval can show the opposite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
-from random_mask.report.originals import pooled
+from random_mask.report.originals import intervals_of, pooled
 from random_mask.settings import Number, Section
 
 __all__ = [
@@ -182,7 +182,7 @@ def judge(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
     return pd.DataFrame([_judged(claim, results) for claim in claims])
 
 
-def sentence(row: Mapping[str, str | float]) -> str:
+def sentence(row: Mapping[str, Any]) -> str:
     """Return what a run says of a claim, in plain text: a row of `judge`."""
     claim = row["claim"]
     if row["verdict"] == NOT_TESTABLE:
@@ -193,8 +193,8 @@ def sentence(row: Mapping[str, str | float]) -> str:
     return f"It is not supported that {claim}{'; the opposite is' if row['opposite'] else ''} ({found})."
 
 
-def _judged(claim: Claim, results: Results) -> dict[str, str | float]:
-    row = {"id": claim.id, "verdict": NOT_TESTABLE, "opposite": False}
+def _judged(claim: Claim, results: Results) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": claim.id, "verdict": NOT_TESTABLE, "opposite": False}
     row |= {"estimate": np.nan, "low": np.nan, "high": np.nan, "claim": claim.claim}
     row |= {"criterion": criterion(claim), "exploratory": claim.exploratory, "reason": ""}
     models = int(results.scores["n_models"].min())
@@ -249,7 +249,7 @@ def _difference(quantity: Difference, results: Results) -> Interval | str:
     rows = table[(table["quantity"] == "score") & (table["a"] == a) & (table["b"] == b)]
     if rows.empty:
         return f"{a} and {b} were not compared"
-    return pooled([Interval(row.difference, row.low, row.high) for row in rows.itertuples()])
+    return pooled(intervals_of(rows, "difference", "low", "high"))
 
 
 def _lead(quantity: Lead, results: Results) -> Interval | str:
@@ -315,7 +315,8 @@ def spread_ratio(a: np.ndarray, b: np.ndarray) -> Interval:
 def _distance(quantity: Distance, results: Results) -> Interval | str:
     if reason := _absent(quantity.of, results):
         return reason
-    found = nearness(results.measures, *quantity.of, quantity.measure)
+    a, b = quantity.of
+    found = nearness(results.measures, a, b, quantity.measure)
     return found or f"{quantity.measure} is not known of both methods"
 
 
@@ -323,7 +324,7 @@ def _rank_correlation(quantity: RankCorrelation, results: Results) -> Interval |
     methods = set(results.scores["method"]) - {"original", "retrain"}
     if len(methods) < FEWEST_METHODS:
         return f"needs {FEWEST_METHODS} methods, of which there {_are(len(methods))}"
-    correlation = float(correlations(results.measures, results.scores).loc["score", quantity.of])
+    correlation = float(correlations(results.measures, results.scores)[quantity.of]["score"])
     if np.isnan(correlation):
         return f"{quantity.of} is the same for every method"
     # Fisher's transformation, with Bonett and Wright's variance for ranks (Psychometrika 65, 2000).
@@ -335,7 +336,7 @@ def _rank_correlation(quantity: RankCorrelation, results: Results) -> Interval |
 FEWEST_LED = 8
 """Other tuned methods that a lead needs."""
 
-_QUANTITIES = {
+_QUANTITIES: dict[type, Callable[..., Interval | str]] = {
     Difference: _difference,
     Lead: _lead,
     Share: _share,

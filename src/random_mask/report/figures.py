@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -392,7 +393,7 @@ def _alpha(models: int) -> float:
 
 def _bounds(axes: plt.Axes, table: pd.DataFrame, column: str, *, vertical: bool) -> None:
     """Draw the ceiling, retrain against retrain with its interval, and the floor, which is 0."""
-    ceiling = over_originals(table).loc["retrain"]
+    ceiling: Any = over_originals(table).loc["retrain"]
     line, span = (axes.axvline, axes.axvspan) if vertical else (axes.axhline, axes.axhspan)
     span(ceiling[f"{column}_low"], ceiling[f"{column}_high"], color="0.92", lw=0, zorder=0)
     line(ceiling[column], color="0.35", lw=0.8, ls="--", zorder=1)

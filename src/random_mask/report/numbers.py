@@ -13,7 +13,7 @@ from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import points
 from random_mask.report.claims import sentence
 from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.report.originals import intervals_of, over_originals, pooled
+from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of
 from random_mask.report.verdicts import verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
@@ -120,7 +120,7 @@ def collect(
     numbers |= _sweep(experiment, scores)
     if reference_models:
         numbers["reference/models"] = str(reference_models)
-    numbers |= {f"claims/{row['id']}": _prose(sentence(row)) for row in claims.to_dict("records")}
+    numbers |= {f"claims/{row.id}": _prose(sentence(row._asdict())) for row in rows_of(claims)}
     for content in choices:
         numbers |= {f"tuning/{key}": plain(content[key]) for key in ("experiment", "trials", "models")}
         numbers["tuning/budget"] = f"{100 * content['budget']:g}"
@@ -188,10 +188,10 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
 
 
 def _scores(scores: pd.DataFrame) -> dict[str, str]:
-    means = over_originals(scores)
-    ceiling = means.loc["retrain"]
+    means: Any = over_originals(scores).to_dict("index")
+    ceiling = means["retrain"]
     numbers = {}
-    for method, row in means.iterrows():
+    for method, row in means.items():
         for column, value in row.items():
             if column.endswith("accuracy"):
                 numbers[f"scores/{method}/{column}"] = f"{100 * value:.1f}"
@@ -229,8 +229,8 @@ def _measures(
     # What is not known, as U-LiRA of a few models, has no number.
     known = measures.dropna(subset="value")
     for (method, measure), rows in known.groupby(["method", "measure"], sort=False):
-        found = pooled(intervals_of(rows, "value", "low", "high"))
-        for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
+        of_all = pooled(intervals_of(rows, "value", "low", "high"))
+        for suffix, value in (("", of_all.estimate), ("_low", of_all.low), ("_high", of_all.high)):
             numbers[f"measures/{method}/{measure}{suffix}"] = (
                 UNKNOWN if math.isnan(value) else f"{value:z.3f}"
             )
@@ -255,8 +255,7 @@ def _measures(
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
     numbers = {
-        f"simulation/{row.case}/{row.models}": f"{row.forgetting_quality:.3f}"
-        for row in simulation.itertuples()
+        f"simulation/{row.case}/{row.models}": f"{row.forgetting_quality:.3f}" for row in rows_of(simulation)
     }
     return numbers | {
         "simulation/examples": plain(int(simulation["examples"].iloc[0])),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from random_mask.metrics.intervals import Interval, interval_of_mean
 
-__all__ = ["intervals_of", "over_originals", "pooled"]
+__all__ = ["intervals_of", "over_originals", "pooled", "rows_of"]
 
 
 def pooled(intervals: Sequence[Interval]) -> Interval:
@@ -49,4 +50,9 @@ def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
 
 def intervals_of(rows: pd.DataFrame, estimate: str, low: str, high: str) -> list[Interval]:
     """Return the intervals in three columns of a table, one for each row."""
-    return [Interval(*row) for row in rows[[estimate, low, high]].itertuples(index=False)]
+    return [Interval(*row) for row in rows_of(rows[[estimate, low, high]])]
+
+
+def rows_of(table: pd.DataFrame) -> Iterable[Any]:
+    """Return the rows of a table, whose columns are their attributes."""
+    return table.itertuples(index=False)

@@ -15,7 +15,7 @@ from random_mask.report.claims import NOT_TESTABLE, SUPPORTED
 from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
 from random_mask.report.numbers import KINDS, UNKNOWN, escape, plain
-from random_mask.report.originals import intervals_of, over_originals, pooled
+from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of
 from random_mask.settings import RandomMask, Recipe
 
 __all__ = [
@@ -172,7 +172,7 @@ def simulation(table: pd.DataFrame) -> str:
     rows = []
     for case, part in table.groupby("case", sort=False):
         values = part.set_index("models")["forgetting_quality"]
-        rows.append([SIMULATED[case], *(f"{values[n]:.3f}" for n in sizes)])
+        rows.append([SIMULATED[str(case)], *(f"{values[n]:.3f}" for n in sizes)])
     head = ["Unlearned confidences", f"{{$N={sizes[0]}$}}", *(f"{{{n}}}" for n in sizes[1:])]
     return tabular(f"@{{}}l*{{{len(sizes)}}}{{S[table-format=1.3]}}@{{}}", head, rows)
 
@@ -204,7 +204,7 @@ def cost(costs: pd.DataFrame, labels: Labels) -> str:
             f"{row.seconds / row.models:.1f}",
             f"{row.seconds / 60:.1f}",
         ]
-        for row in costs.itertuples()
+        for row in rows_of(costs)
     ]
     rows += [[], ["All", str(costs["models"].sum()), "", f"{costs['seconds'].sum() / 60:.1f}"]]
     head = ["Fleet", "Models", "Seconds a model", "Core minutes"]
@@ -310,9 +310,9 @@ def claims(table: pd.DataFrame, references: Mapping[str, pd.DataFrame]) -> str:
         table: `claims.csv`.
         references: that of each experiment of the authors, by name.
     """
-    known = {name: {row.id: _short(row) for row in one.itertuples()} for name, one in references.items()}
+    known = {name: {row.id: _short(row) for row in rows_of(one)} for name, one in references.items()}
     rows = []
-    for row in table.itertuples():
+    for row in rows_of(table):
         tested = row.verdict != NOT_TESTABLE
         found = [f"{value:z.3f}" for value in (row.estimate, row.low, row.high)] if tested else []
         estimate = f"${found[0]}$ & $[{found[1]},\\,{found[2]}]$" if tested else "-- & "
@@ -342,12 +342,13 @@ def reference(table: pd.DataFrame, theirs: Sequence[pd.DataFrame], labels: Label
     several = table.index.get_level_values("original").nunique() > 1
     rows = []
     for one in theirs:
-        for (method, original), row in compare_scores(table, one).iterrows():
-            name = escape(labels(method) + (f", model {original}" if several else ""))
+        for row in rows_of(compare_scores(table, one).reset_index()):
+            name = escape(labels(row.method) + (f", model {row.original}" if several else ""))
             scores = [
-                f"{row[side]:.3f} & [{row[f'{side}_low']:.3f}, {row[f'{side}_high']:.3f}]" for side in "ab"
+                f"{row.a:.3f} & [{row.a_low:.3f}, {row.a_high:.3f}]",
+                f"{row.b:.3f} & [{row.b_low:.3f}, {row.b_high:.3f}]",
             ]
-            rows.append([name, *scores, "yes" if row["agrees"] else "no"])
+            rows.append([name, *scores, "yes" if row.agrees else "no"])
     head = ["Method", r"\multicolumn{2}{c}{Here}", r"\multicolumn{2}{c}{Authors}", "Agree"]
     columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + "c@{}"
     return tabular(columns, head, rows or [["--", "{--}", "", "{--}", "", "--"]])

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz, write_text
 from random_mask.report.claims import Results, judge, read_claims
+from random_mask.report.originals import rows_of
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 
@@ -37,7 +38,7 @@ def main(
     )
     table = judge(read_claims(claims), results)
     write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
-    for row in table.itertuples():
+    for row in rows_of(table):
         progress(f"{row.verdict:13} {row.id}")
 
 

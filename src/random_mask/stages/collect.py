@@ -58,8 +58,8 @@ def main(
         spent.setdefault(_fleet(path), []).extend(seconds(work, reference) for work in read_works(path))
     rows = [{"fleet": name, "models": len(one), "seconds": sum(one)} for name, one in spent.items()]
     _write(cost, pd.DataFrame(rows))
-    original = next(path for path in costs if path.parent.parent.name == "original")
-    network = {"weights": read_works(original)[0].weights, **json.loads(read_text(original))}
+    trained = next(path for path in costs if _fleet(path) == "original")
+    network = {"weights": read_works(trained)[0].weights, **json.loads(read_text(trained))}
     names = ("weights", "live_weights", "classes", "retain", "forget")
     found = {
         "model": {name: network[name] for name in names},
