@@ -48,7 +48,7 @@ class Method(Step):
     """The method whose values a search chose here. The search writes this into its `chosen.yaml`; the method
     need not be one of this experiment."""
     deviation: str | None = None
-    """In what it deviates in substance from its source, a sentence; a dagger marks it wherever it is named."""
+    """In what it deviates in substance from its source, a sentence; a dagger marks its name."""
     main: bool = False
     """Whether it is in the main table and in figures of few methods, where the experiment has more than six.
     A tuned one that is no control is also compared with all others."""
