@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from random_mask.report.originals import intervals_of, pooled
-from random_mask.report.verdicts import verdict
+from random_mask.report.originals import intervals_of, pooled, verdict
 
 __all__ = [
     "Agreement",

@@ -42,28 +42,25 @@ WIDTH = 6.5
 HEIGHT = 8.2
 """The largest height of a figure that leaves room for its caption."""
 
+TEXT = (
+    "font.size",
+    "axes.labelsize",
+    "axes.titlesize",
+    "xtick.labelsize",
+    "ytick.labelsize",
+    "legend.fontsize",
+)
 sns.set_theme(
     style="ticks",
     rc={
-        "font.size": 8,
-        "axes.labelsize": 8,
-        "axes.titlesize": 8,
-        "xtick.labelsize": 8,
-        "ytick.labelsize": 8,
-        "legend.fontsize": 8,
-        "legend.frameon": False,
-        "axes.linewidth": 0.6,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 3,
-        "ytick.major.size": 3,
-        "lines.linewidth": 1.2,
-        "figure.constrained_layout.use": True,
-        "pdf.fonttype": 42,
-        "svg.hashsalt": "random-mask",
+        **dict.fromkeys(TEXT, 8),
+        **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+        **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 3),
+        **{"lines.linewidth": 1.2, "lines.markersize": 4, "errorbar.capsize": 2},
+        **{"legend.frameon": False, "figure.constrained_layout.use": True},
+        **{"pdf.fonttype": 42, "svg.hashsalt": "random-mask"},
     },
 )
-
 
 MARKERS = "osD^vP*X<>"
 
@@ -99,16 +96,13 @@ def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figur
         _bounds(axes, table, column, vertical=True)
         for place, method in enumerate(rows):
             chosen = table[table["method"] == method].sort_values("original")
-            for (_, row), offset in zip(chosen.iterrows(), _offsets(len(chosen)), strict=True):
-                axes.errorbar(
-                    row[column],
-                    place + offset,
-                    xerr=_error(row, column),
-                    fmt="o",
-                    ms=4,
-                    capsize=2,
-                    color=labels.colour(method),
-                )
+            axes.errorbar(
+                chosen[column],
+                place + _offsets(len(chosen)),
+                xerr=_errors(chosen, column),
+                fmt="o",
+                color=labels.colour(method),
+            )
         axes.set(xlabel=title, xlim=(-0.008, None))
     left.set_yticks(range(len(rows)), [labels(method) for method in rows])
     left.set_ylim(len(rows) - 0.3, -0.7)
@@ -136,11 +130,9 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour 
         left.errorbar(
             means.index + shift,
             means[column],
-            yerr=[means[column] - means[f"{column}_low"], means[f"{column}_high"] - means[column]],
+            yerr=_errors(means, column),
             marker=marker,
-            ms=4,
             ls=line,
-            capsize=2,
             color=paint,
             label=name,
         )
@@ -151,9 +143,7 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour 
     for (part, (line, marker)), paint in zip(
         parts.items(), [sns.color_palette("colorblind")[i] for i in (3, 4, 9)], strict=True
     ):
-        right.plot(
-            means.index, means[f"{part}_accuracy"], ls=line, marker=marker, ms=4, color=paint, label=part
-        )
+        right.plot(means.index, means[f"{part}_accuracy"], ls=line, marker=marker, color=paint, label=part)
     right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
     _legend_above(right, columns=3)
     sns.despine(figure)
@@ -180,16 +170,17 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Lab
             rows = table[of_pair].sort_values("original")
             errors = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
             axes.errorbar(
-                rows["difference"], place + _offsets(len(rows)), xerr=errors, fmt=markers[plain], ms=4,
-                capsize=2, color=labels.colour(plain),
-            )  # fmt: skip
+                rows["difference"],
+                place + _offsets(len(rows)),
+                xerr=errors,
+                fmt=markers[plain],
+                color=labels.colour(plain),
+            )
         axes.set(xlabel=f"difference of the {name}")
     panels[0].set_yticks(range(len(pairs)), [labels(variant) for variant, _ in pairs])
     panels[0].set_ylim(len(pairs) - 0.3, -0.7)
     handles = [
-        Line2D(
-            [], [], ls="", marker=marker, ms=4, color=labels.colour(plain), label=f"against {labels(plain)}"
-        )
+        Line2D([], [], ls="", marker=marker, color=labels.colour(plain), label=f"against {labels(plain)}")
         for plain, marker in markers.items()
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
@@ -227,7 +218,7 @@ def confidences(
                 "o",
                 ms=2.5,
                 mew=0,
-                alpha=_alpha(len(values)),
+                alpha=0.8 if len(values) <= 32 else 0.3,
                 color=paint,
             )
             axes.plot([np.median(values)] * 2, [place - 0.34, place + 0.34], lw=1.6, color=paint)
@@ -323,11 +314,15 @@ def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
         part = table[table["method"] == method]
         # A little apart, so that the intervals do not cover each other.
         places = np.log2(part["models"]) + 0.06 * (place - (len(rows) - 1) / 2)
-        errors = [part["score"] - part["score_low"], part["score_high"] - part["score"]]
         axes.errorbar(
-            places, part["score"], yerr=errors, marker="o", ms=3.5, capsize=2,
-            color=labels.colour(method), label=labels(method),
-        )  # fmt: skip
+            places,
+            part["score"],
+            yerr=_errors(part, "score"),
+            marker="o",
+            ms=3.5,
+            color=labels.colour(method),
+            label=labels(method),
+        )
     sizes = sorted(table["models"].unique())
     axes.set_xticks(np.log2(sizes), [str(n) for n in sizes])
     axes.set(ylim=(-0.008, None))
@@ -383,12 +378,9 @@ def _offsets(originals: int) -> np.ndarray:
     return np.linspace(-0.2, 0.2, originals) if originals > 1 else np.zeros(1)
 
 
-def _error(row: pd.Series, column: str) -> list[list[float]]:
-    return [[row[column] - row[f"{column}_low"]], [row[f"{column}_high"] - row[column]]]
-
-
-def _alpha(models: int) -> float:
-    return 0.8 if models <= 32 else 0.3
+def _errors(rows: pd.DataFrame, column: str) -> list[pd.Series]:
+    """Return how far below and above its estimates the intervals of a quantity reach."""
+    return [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
 
 
 def _bounds(axes: plt.Axes, table: pd.DataFrame, column: str, *, vertical: bool) -> None:

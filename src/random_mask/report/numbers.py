@@ -13,8 +13,7 @@ from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import points
 from random_mask.report.claims import sentence
 from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of
-from random_mask.report.verdicts import verdict
+from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of, verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
 

@@ -1,4 +1,4 @@
-"""Estimates over several original models."""
+"""Estimates over several original models, and what they allow to say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from random_mask.metrics.intervals import Interval, interval_of_mean
 
-__all__ = ["intervals_of", "over_originals", "pooled", "rows_of"]
+__all__ = ["intervals_of", "over_originals", "pooled", "rows_of", "verdict"]
 
 
 def pooled(intervals: Sequence[Interval]) -> Interval:
@@ -56,3 +56,10 @@ def intervals_of(rows: pd.DataFrame, estimate: str, low: str, high: str) -> list
 def rows_of(table: pd.DataFrame) -> Iterable[Any]:
     """Return the rows of a table, whose columns are their attributes."""
     return table.itertuples(index=False)
+
+
+def verdict(low: float, high: float) -> str:
+    """Return what a 95 % interval of a difference allows to say."""
+    if low > 0:
+        return "scores higher than"
+    return "scores lower than" if high < 0 else "cannot be told apart from"

@@ -14,13 +14,6 @@ from random_mask.artifacts.shards import read_speed, read_works
 from random_mask.experiment.cost import seconds
 from random_mask.stages.command import Input, Output, Source, progress, run
 
-KEPT = (
-    *("image", "label", "confidences", "oracle_confidences", "epsilons", "points"),
-    *("retain_accuracy", "test_accuracy", "oracle_retain_accuracy", "oracle_test_accuracy"),
-    *("history_loss", "history_accuracy"),
-)
-"""Arrays of an evaluation. With these every score and interval can be computed again without training."""
-
 
 def main(
     *,
@@ -35,8 +28,9 @@ def main(
 ) -> None:
     """Write four files.
 
-    `examples` has the arrays of all evaluations, as `<method>/<original>/<array>`; what the oracle adds to
-    them is the same in all and stands once, as `oracle/<array>`. `mask_shares` has the weights of each tensor
+    `examples` has the arrays of all evaluations, from which every score and interval can be computed again
+    without training, as `<method>/<original>/<array>`; what the oracle adds to them is the same in all and
+    stands once, as `oracle/<array>`. `mask_shares` has the weights of each tensor
     and how many of them a model masks on average; `cost` the models of each fleet and their seconds, counted;
     `run_file` what the network is and what computed the run.
     """
@@ -45,8 +39,7 @@ def main(
         method, original = path.parent.name, path.stem.removeprefix("original-")
         for name, array in read_npz(path).items():
             shared = name in ("image", "label") or name.startswith("oracle_")
-            if name in KEPT:
-                arrays[f"oracle/{name}" if shared else f"{method}/{original}/{name}"] = array
+            arrays[f"oracle/{name}" if shared else f"{method}/{original}/{name}"] = array
     write_npz(examples, arrays)
     tables = [pd.read_csv(path).assign(method=path.parent.parent.name) for path in masks]
     counted = pd.concat(tables or [pd.DataFrame(columns=["method", "tensor", "weights", "masked"])])

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 
-from pydantic import BaseModel
-
 from random_mask.artifacts.files import read_text, write_npz, write_text
 from random_mask.data.splits import read_split
 from random_mask.metrics.competition import epsilons, points
 from random_mask.metrics.intervals import score_intervals
 from random_mask.seeds import seed_of
+from random_mask.stages import judging
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.judging import read_stored
 
 
-class Settings(BaseModel):
+class Settings(judging.Settings):
     """What this stage depends on."""
 
-    seed: int
-    replicates: int
     models: int
 
 

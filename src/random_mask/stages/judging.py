@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz, read_text
 from random_mask.artifacts.shards import read_fleet
@@ -15,7 +16,14 @@ from random_mask.errors import InputError
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.metrics.intervals import Fleet
 
-__all__ = ["StoredFleet", "read_evaluation", "read_stored"]
+__all__ = ["Settings", "StoredFleet", "read_evaluation", "read_stored"]
+
+
+class Settings(BaseModel):
+    """What intervals depend on."""
+
+    seed: int
+    replicates: int
 
 
 @dataclass(frozen=True, eq=False)

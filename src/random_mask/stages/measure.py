@@ -10,22 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz, write_text
 from random_mask.data.splits import PARTS
 from random_mask.metrics import gaps, klom, mia, relearn, rmia, ulira
 from random_mask.metrics.intervals import Interval
 from random_mask.seeds import seed_of
+from random_mask.stages import judging
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.judging import StoredFleet, read_stored
 
 
-class Settings(BaseModel):
+class Settings(judging.Settings):
     """What this stage depends on."""
 
-    seed: int
-    replicates: int
     models: int
 
 

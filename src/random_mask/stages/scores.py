@@ -13,19 +13,10 @@ from random_mask.experiment.cost import Speed, seconds
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 COLUMNS = [
-    "method",
-    "original",
-    "n_models",
-    "forgetting_quality",
-    "forgetting_quality_low",
-    "forgetting_quality_high",
-    "retain_accuracy",
-    "forget_accuracy",
-    "test_accuracy",
-    "score",
-    "score_low",
-    "score_high",
-    "seconds_per_model",
+    *("method", "original", "n_models"),
+    *("forgetting_quality", "forgetting_quality_low", "forgetting_quality_high"),
+    *("retain_accuracy", "forget_accuracy", "test_accuracy"),
+    *("score", "score_low", "score_high", "seconds_per_model"),
 ]
 NO_PAIR = ["a", "b", "original", "quantity", "difference", "low", "high"]
 """Columns of the comparisons, where nothing is compared."""
