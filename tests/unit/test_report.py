@@ -361,3 +361,16 @@ def test_an_experiment_without_a_mask_has_its_numbers_tables_and_figures(experim
         (figures.ablations(scores, [], labels), "no variant"),
     ):
         assert text in figure.axes[0].texts[0].get_text()
+
+
+def test_figures_of_a_search_have_the_fleets_that_are_no_methods(scores, labels):
+    """What is searched is run in trials alone, and no figure shows these."""
+    rng = np.random.default_rng(0)
+    retrain = {name: rng.normal(size=(16, 45)) for name in ("confidences", "oracle_confidences")}
+    retrain |= {"image": np.arange(45), "label": np.arange(45) % 10, "epsilons": rng.exponential(size=45)}
+    retrain |= {f"history_{name}": rng.uniform(1, 2, size=(16, 3)) for name in ("loss", "accuracy")}
+    fleets = {"retrain": retrain}
+    assert len(figures.scores(scores, [], labels).axes[0].get_yticks()) == 2
+    assert len(figures.confidences(fleets, [], labels).axes) == 6
+    assert len(figures.epsilons(fleets, [], labels).axes) == 1
+    assert len(figures.training(fleets, [], labels).axes[0].containers) == 1

@@ -78,6 +78,15 @@ def test_stages_see_the_same_trials_as_the_workflow():
     assert Experiment.model_validate(settings["experiment"]).trials() == experiment.trials()
 
 
+def test_what_is_searched_has_no_files_of_its_own():
+    plan = Plan(validate(CONTENT))
+    files = [*plan.all_fleets("npz"), *plan.mask_tables(), *plan.measures, *plan.by_n, *plan.comparisons]
+    assert any("random_mask_described" in path for path in plan.mask_tables())
+    assert not [path for path in files for name in ("finetune", "random_mask") if f"/{name}/" in path]
+    assert "speaks of a method finetune" in plan.left_out
+    assert plan.paper == []
+
+
 def test_trials_follow_from_the_seed():
     drawn = {validate(CONTENT | {"seed": seed}).model_copy().trial_values().__repr__() for seed in range(20)}
     assert len(drawn) > 1

@@ -132,8 +132,10 @@ class Experiment(Section):
     training: Recipe
     """How the original model (on all training images) and the retrained models (without the forget set)
     are trained."""
-    methods: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")], Method]
-    """The unlearning methods, by name."""
+    methods: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")], Method], Field(min_length=1)
+    ]
+    """The unlearning methods, by name; any, and at least one."""
     ratio_sweep: RatioSweep | None = None
     """Mask ratios to compare."""
     search: Search | None = None

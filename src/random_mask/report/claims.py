@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from scipy.stats import t
 
 from random_mask.artifacts.files import read_text
@@ -228,18 +228,14 @@ def read_claims(path: Path) -> list[Claim]:
         InputError: in one line that names the file and the key.
     """
     try:
-        contents = list(yaml.safe_load(read_text(path)))
-    except (yaml.YAMLError, TypeError) as error:
+        claims = TypeAdapter(list[Claim]).validate_python(yaml.safe_load(read_text(path)))
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: not a list of claims: {' '.join(str(error).split())}") from None
-    claims = []
-    for number, content in enumerate(contents, 1):
-        try:
-            claims.append(Claim.model_validate(content))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            message = first["msg"].removeprefix("Value error, ")
-            raise InputError(f"{path}: claim {number}: {key}: {message}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        number, *key = first["loc"] or ("list",)
+        where = f"claim {number + 1}: {'.'.join(map(str, key))}" if isinstance(number, int) else "not a list"
+        raise InputError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
     names = [claim.id for claim in claims]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"{path}: {sorted(twice)[0]} stands twice; every claim needs a name of its own")

@@ -63,6 +63,8 @@ sns.set_theme(
 )
 
 MARKERS = "osD^vP*X<>"
+QUANTITIES = {"score": "score", "forgetting_quality": "forgetting quality"}
+"""What the figures of all methods show, and what it is called there."""
 
 BROWSER_DPI = 180
 """Of PNGs: as wide as a window of 1300 pixels leaves room for in the HTML report."""
@@ -90,9 +92,8 @@ def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figur
     """
     rows = ["original", *methods, "retrain"]
     height = 0.5 + min(0.28, (HEIGHT - 0.5) / len(rows)) * len(rows)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
-    panels = [(left, "score", "score"), (right, "forgetting_quality", "forgetting quality")]
-    for axes, column, title in panels:
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
+    for axes, (column, title) in zip(panels, QUANTITIES.items(), strict=True):
         _bounds(axes, table, column, vertical=True)
         for place, method in enumerate(rows):
             chosen = table[table["method"] == method].sort_values("original")
@@ -104,8 +105,8 @@ def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figur
                 color=labels.colour(method),
             )
         axes.set(xlabel=title, xlim=(-0.008, None))
-    left.set_yticks(range(len(rows)), [labels(method) for method in rows])
-    left.set_ylim(len(rows) - 0.3, -0.7)
+    panels[0].set_yticks(range(len(rows)), [labels(method) for method in rows])
+    panels[0].set_ylim(len(rows) - 0.3, -0.7)
     sns.despine(figure)
     return figure
 
@@ -161,9 +162,8 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Lab
     if not pairs:
         return _note("no variant of another method in the configuration")
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.8 + 0.2 * len(pairs)), sharey=True)
-    quantities = {"score": "score", "forgetting_quality": "forgetting quality"}
     markers = dict(zip(dict.fromkeys(plain for _, plain in pairs), cycle(MARKERS), strict=False))
-    for axes, (quantity, name) in zip(panels, quantities.items(), strict=True):
+    for axes, (quantity, name) in zip(panels, QUANTITIES.items(), strict=True):
         axes.axvline(0, color="0.35", lw=0.8, ls=":", zorder=1)
         for place, (variant, plain) in enumerate(pairs):
             of_pair = (table["a"] == variant) & (table["b"] == plain) & (table["quantity"] == quantity)

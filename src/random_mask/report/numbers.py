@@ -11,6 +11,7 @@ import pandas as pd
 
 from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import points
+from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import sentence
 from random_mask.report.measures import MEASURES, correlations, nearness
 from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of, verdict
@@ -210,15 +211,17 @@ def _percent(part: float, whole: float) -> str:
 
 
 def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
-    numbers = {}
+    numbers: dict[str, str] = {}
     chosen = comparisons[comparisons["quantity"] == "score"]
     for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
         found = pooled(intervals_of(rows, "difference", "low", "high"))
-        numbers[f"compare/{a}/{b}/difference"] = f"{found.estimate:.3f}"
-        numbers[f"compare/{a}/{b}/low"] = f"{found.low:.3f}"
-        numbers[f"compare/{a}/{b}/high"] = f"{found.high:.3f}"
-        numbers[f"compare/{a}/{b}/words"] = verdict(found.low, found.high)
+        numbers |= _difference(f"compare/{a}/{b}", found, verdict(found.low, found.high))
     return numbers
+
+
+def _difference(key: str, found: Interval, words: str, form: str = ".3f") -> dict[str, str]:
+    values = {"difference": found.estimate, "low": found.low, "high": found.high}
+    return {f"{key}/{name}": format(value, form) for name, value in values.items()} | {f"{key}/words": words}
 
 
 def _measures(
@@ -236,13 +239,7 @@ def _measures(
     for measure in MEASURES:
         if masked and unmasked and (found := nearness(measures, masked, unmasked, measure)):
             words = "nearer" if found.high < 0 else "farther" if found.low > 0 else UNDECIDED
-            numbers[f"nearness/{measure}/words"] = words
-            numbers |= {
-                f"nearness/{measure}/{key}": f"{value:z.3f}"
-                for key, value in zip(
-                    ("difference", "low", "high"), (found.estimate, found.low, found.high), strict=True
-                )
-            }
+            numbers |= _difference(f"nearness/{measure}", found, words, "z.3f")
     ranks = correlations(measures, scores)
     if ranks.empty:
         return numbers

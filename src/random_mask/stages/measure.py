@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import astuple
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,8 @@ def relearn_times(relearned: Sequence[Path], start: StoredFleet) -> dict[str, In
 
 def known(interval: Interval) -> dict[str, float | None]:
     """Return value, low and high, None where there is none."""
-    value, low, high = asdict(interval).values()
-    numbers = {"value": value, "low": low, "high": high}
-    return {name: number if isfinite(number) else None for name, number in numbers.items()}
+    numbers = zip(("value", "low", "high"), astuple(interval), strict=True)
+    return {name: number if isfinite(number) else None for name, number in numbers}
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class Plan:
         return [
             path.replace("/fleets/", "/masks/")
             for name, method in self.experiment.methods.items()
-            if method.masks()
+            if method.masks() and name not in self.experiment.searched()
             for number in range(self.experiment.originals)
             for path in self.fleet(self.role(name, number), "csv")
         ]
