@@ -26,7 +26,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
 
 paper: setup tex
-	@$(IN_VENV) python -m random_mask.experiment.config $(CONFIG)
+	@$(IN_VENV) random-mask config $(CONFIG)
 	@$(IN_VENV) snakemake --cores $(CORES) --configfile $(CONFIG)
 
 report: paper
@@ -73,7 +73,7 @@ tex:
 
 # The lock holds every dependency, for all supported versions of Python, with hashes.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra study --group dev pyproject.toml \
 		--output-file requirements.txt --custom-compile-command "make lock" $(LOCKFLAGS)
 	$(PYTHON) workflow/scripts/conda_environment.py requirements.txt environment.yml
 
@@ -94,4 +94,4 @@ format: setup
 	@$(IN_VENV) sh -c 'ruff format . && ruff check --fix . && snakefmt Snakefile workflow'
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

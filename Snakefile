@@ -8,13 +8,13 @@ from snakemake.utils import min_version
 
 min_version("9.20")
 
-# The code that runs is that of this checkout, whatever else is installed.
+# The code that runs is that of this checkout, whatever else is installed, and the Python is the one that runs
+# Snakemake, unless `--sdm conda` brings its own.
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
-shell.prefix(
-    f'export PATH={quote(str(Path(sys.executable).parent))}:"$PATH" '
-    f"PYTHONPATH={quote(str(SOURCE))} OMP_NUM_THREADS=1; "
-)
+here = quote(str(Path(sys.executable).parent))
+path = "" if workflow.deployment_settings.deployment_method else f'PATH={here}:"$PATH" '
+shell.prefix(f"export {path}PYTHONPATH={quote(str(SOURCE))} OMP_NUM_THREADS=1; ")
 
 # `--configfile` replaces the default experiment; the two are not merged.
 if not workflow.overwrite_configfiles:
@@ -49,7 +49,7 @@ onstart:
 
 onsuccess:
     if "all" in terminal.rules and not workflow.touch:
-        shell("python -m random_mask.cli summary {plan.results:q}")
+        shell("{sys.executable:q} -m random_mask.cli summary {plan.results:q}")
         if plan.left_out:
             print(plan.left_out, flush=True)
 

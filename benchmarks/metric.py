@@ -12,9 +12,10 @@ import os
 import time
 import tracemalloc
 
+import brute_force
 import numpy as np
 
-from random_mask.metrics import brute_force, competition, intervals
+from random_mask.metrics import competition, intervals
 
 N_MODELS = 512
 

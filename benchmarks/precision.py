@@ -37,7 +37,7 @@ from random_mask.data.splits import read_split
 from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
 from random_mask.metrics.intervals import CONFIDENCE, Fleet, Interval, paired_difference, score_intervals
-from random_mask.stages import finetune, retrain
+from random_mask.stages import retrain, unlearn
 from random_mask.stages.judging import StoredFleet
 from random_mask.workflow.paths import Plan, shards
 
@@ -103,7 +103,7 @@ def in_bf16(experiment: Experiment, models: int, folder: Path) -> dict[str, Arra
         What the stages keep, by fleet.
     """
     plan = Plan(experiment)
-    common = {"seed": experiment.seed, "precision": "bf16"}
+    common = {"seed": experiment.seed, "network": experiment.network, "precision": "bf16"}
     files = {
         "images": Path(plan.path("data/images.npz")),
         "split_table": Path(plan.path("data/split.csv")),
@@ -113,7 +113,7 @@ def in_bf16(experiment: Experiment, models: int, folder: Path) -> dict[str, Arra
         return {suffix: folder / f"{fleet}-{first:04d}.{end}" for suffix, end in ENDS.items()}
 
     retrain.main(
-        settings=retrain.Settings(recipe=experiment.training, **common),
+        settings=retrain.Settings(recipe=experiment.training.model_dump(mode="json"), **common),
         fleet="retrain",
         first=0,
         last=models - 1,
@@ -122,8 +122,8 @@ def in_bf16(experiment: Experiment, models: int, folder: Path) -> dict[str, Arra
     )
     for first, last in shards(experiment.models, experiment.shards.unlearn):
         if first < models:
-            finetune.main(
-                settings=finetune.Settings(steps=plan.steps(METHOD), **common),
+            unlearn.main(
+                settings=unlearn.Settings(steps=plan.steps(METHOD), **common),
                 role=plan.role(METHOD, 0),
                 first=first,
                 last=min(last, models - 1),

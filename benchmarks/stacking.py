@@ -3,7 +3,7 @@
     python benchmarks/stacking.py --peak 989                     # on an H200, whose dense bf16 peak this is
     python benchmarks/stacking.py --models 1 2 --batch 16 --precision fp32 --seconds 1     # a toy, on a core
 
-Every row is `training.loop.fit` of a stack of networks without dead taps, timed over whole epochs, the
+Every row is `training.loop.fit` of a stack of cropped networks, timed over whole epochs, the
 first not counted. Before each row the competition's own loop (`benchmarks/training.py`) trains one model on
 the same device, with batches of 64 in fp32; `against` is the ratio to it. On a GPU a step is captured as a
 graph; on a processor all of this is slower than a process on every core, which `training.py` measures.
@@ -17,14 +17,12 @@ import statistics
 from dataclasses import dataclass
 
 import torch
-from training import CLASSES, FULL, SIZE, Baseline, fit_for, random_images
+from training import FULL, SIZE, Baseline, fit_for, random_images, stack_of
 
 from random_mask.artifacts.machine import machine
 from random_mask.experiment.cost import BACKWARD
 from random_mask.training.devices import choose
-from random_mask.training.loop import Images
-from random_mask.training.networks import build_resnet18, forward_flops, without_dead_taps
-from random_mask.training.stacking import stack
+from random_mask.training.images import Images
 
 BATCH = 64
 """Of the competition's loop."""
@@ -83,16 +81,14 @@ def measure(
     options: argparse.Namespace, baseline: Baseline, images: Images, precision: str, batch: int
 ) -> list[Row]:
     """Return the rows of one precision and batch size."""
-    network = without_dead_taps(build_resnet18(CLASSES, seed=1), SIZE)
     rows = []
     for models in options.models:
         before = baseline.images_per_second(options.seconds)
         try:
             speed = fit_for(
-                stack([network] * models).to(baseline.device),
+                stack_of(models).to(baseline.device),
                 images,
                 batch=batch,
-                models=models,
                 precision=precision,
                 seconds=options.seconds,
                 steps=options.steps,
@@ -134,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def print_rows(series: list[Row], peak: float | None) -> None:
-    flops = forward_flops(without_dead_taps(build_resnet18(CLASSES, seed=1), SIZE), SIZE) * (1 + BACKWARD)
+    flops = stack_of(1).flops_each(SIZE) * (1 + BACKWARD)
     for row, bound in zip(series, bounds(series), strict=True):
         hourly = 3600 * row.speed / math.prod(FULL.values())
         share = f"{row.speed * flops / peak / 1e12:.2%}" if peak else ""

@@ -7,9 +7,9 @@ Three ways take turns, in another order every round, so that what disturbs the m
 
     baseline    the competition's loop: a DataLoader over one dict a sample, default threads, images in NCHW,
                 float32, Adam, the accuracy of each class counted in every step; one model at a time
-    processes   ours, with all taps: a process on every core, each with one thread and a model of its own,
+    processes   ours, whole kernels: a process on every core, each with one thread and a model of its own,
                 the data set as one tensor, channels last, a fused optimiser, sums read once an epoch
-    ours        the same without the dead taps of the kernels (`networks.without_dead_taps`)
+    ours        the same without the kernel positions that are unused (`training.stacking`)
 
 Others who use the machine slow the baseline down more than ours, since its threads wait for each other in
 every layer. So what they use is measured as well: a round in which it is more than a tenth of the machine is
@@ -35,10 +35,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from random_mask.artifacts.machine import machine
-from random_mask.settings import Recipe
-from random_mask.training.loop import Images, fit
-from random_mask.training.networks import build_resnet18, without_dead_taps
-from random_mask.training.stacking import stack
+from random_mask.methods.losses.cross_entropy import CrossEntropy
+from random_mask.training.fleet import initial
+from random_mask.training.images import Images
+from random_mask.training.loop import fit
+from random_mask.training.networks import NETWORKS
+from random_mask.training.recipe import Recipe
+from random_mask.training.stacking import Stack
 
 CLASSES, SIZE = 10, 32
 SAMPLES = 2048
@@ -48,6 +51,17 @@ FULL = {"images": 45_000, "epochs": 30}
 WAYS = ("baseline", "processes", "ours")
 DISTURBED = 0.1
 """Share of all cores that others may use in a round that counts."""
+
+
+RESNET18 = NETWORKS["resnet18"]
+
+
+def stack_of(models: int, image_size: int | None = SIZE) -> Stack:
+    """Return a stack of networks of the same initial weights, with all kernel positions for size None."""
+    made, weights = Stack(RESNET18, CLASSES, models, image_size=image_size), initial(RESNET18, CLASSES, 1)
+    for place in range(models):
+        made.load(place, weights)
+    return made
 
 
 def random_images() -> Images:
@@ -88,7 +102,7 @@ class Baseline:
         self.device = device
         self.loader = DataLoader(Samples(images), batch_size=batch, shuffle=True, drop_last=True)
         self.batches = self._forever()
-        self.net = build_resnet18(CLASSES, seed=1).to(device)
+        self.net = RESNET18.build(CLASSES, seed=1).to(device)
         self.criterion = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-3)
         self.running_loss, self.right, self.seen = 0.0, [0] * CLASSES, [0] * CLASSES
@@ -129,11 +143,10 @@ class _OutOfTimeError(Exception):
 
 
 def fit_for(
-    network: nn.Module,
+    stack: Stack,
     images: Images,
     *,
     batch: int,
-    models: int = 1,
     precision: str = "fp32",
     seconds: float,
     steps: int = 3,
@@ -152,30 +165,30 @@ def fit_for(
         if epoch > 1 and spent >= seconds:
             raise _OutOfTimeError
 
-    rngs = [np.random.default_rng(index) for index in range(models)]
+    rngs = [np.random.default_rng(index) for index in range(stack.models)]
     with contextlib.suppress(_OutOfTimeError):
         fit(
-            network,
+            stack,
             images,
             {"retain": indices},
             recipe,
+            CrossEntropy(name="cross_entropy"),
             rngs=rngs,
             precision=precision,
             progress=look_at_the_clock,
         )
-    return (len(ends) - 1) * len(indices) * models / (ends[-1] - ends[0])
+    return (len(ends) - 1) * len(indices) * stack.models / (ends[-1] - ends[0])
 
 
 def worker(orders: Connection, batch: int, precision: str) -> None:
     """Train one model on one core, as (way, seconds) arrive; answer with (images a second, what it used)."""
     torch.set_num_threads(1)
     images = random_images()
-    whole = build_resnet18(CLASSES, seed=1)
-    networks = {"processes": stack([whole]), "ours": stack([without_dead_taps(whole, SIZE)])}
+    stacks = {"processes": stack_of(1, None), "ours": stack_of(1)}
     orders.send("ready")
     while (order := orders.recv()) is not None:
         (way, seconds), before = order, time.process_time()
-        speed = fit_for(networks[way], images, batch=batch, precision=precision, seconds=seconds)
+        speed = fit_for(stacks[way], images, batch=batch, precision=precision, seconds=seconds)
         orders.send((speed, time.process_time() - before))
 
 

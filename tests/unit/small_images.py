@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from random_mask.training.loop import Images
+from random_mask.training.images import Images
 
 
 def small_images(count: int) -> Images:

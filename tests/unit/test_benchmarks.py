@@ -11,11 +11,14 @@ import torch
 from small_images import small_images
 from torch.nn import functional
 
+from random_mask.methods.losses.cross_entropy import CrossEntropy
 from random_mask.metrics.intervals import Fleet
-from random_mask.settings import Recipe
-from random_mask.training.loop import evaluate, fit
-from random_mask.training.networks import build_resnet18, without_dead_taps
-from random_mask.training.stacking import stack
+from random_mask.training.evaluation import evaluate
+from random_mask.training.fleet import initial
+from random_mask.training.loop import fit
+from random_mask.training.networks import NETWORKS
+from random_mask.training.recipe import Recipe
+from random_mask.training.stacking import Stack
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -78,8 +81,8 @@ STAGES = {
     "retrain/models-0000-0003.tsv": "retrain",
     "original/0.tsv": "train_original",
     "retrain/original-0/evaluate.tsv": "evaluate",
-    "random_mask_ratio_0.15/original-1/finetune-0000-0007.tsv": "finetune",
-    "finetune/original-0/perturb-0000-0007.tsv": "perturb",
+    "random_mask_ratio_0.15/original-1/unlearn-0000-0007.tsv": "unlearn",
+    "finetune/original-0/mask-0000-0007.tsv": "mask",
 }
 
 
@@ -116,7 +119,9 @@ def test_the_ratio_of_each_stage(benchmark):
 
 
 def small_network():
-    return stack([without_dead_taps(build_resnet18(4, seed=1), 32)]).train()
+    made = Stack(NETWORKS["resnet18"], 4, image_size=32)
+    made.load(0, initial(NETWORKS["resnet18"], 4, 1))
+    return made.train()
 
 
 def layers_of(network):
@@ -187,7 +192,8 @@ def test_training_in_emulated_bfloat16_is_as_far_from_fp32_as_autocast(benchmark
 
     def logits(kind):
         network, rngs = small_network(), [np.random.default_rng(0)]
-        fit(network, images, {"retain": np.arange(16), "forget": []}, recipe, rngs=rngs, precision=kind)
+        splits, loss = {"retain": np.arange(16), "forget": []}, CrossEntropy(name="cross_entropy")
+        fit(network, images, splits, recipe, loss, rngs=rngs, precision=kind)
         return evaluate(network, images, np.arange(16))[0]
 
     full = logits("fp32")

@@ -3,13 +3,14 @@
 import tracemalloc
 from pathlib import Path
 
+import brute_force
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from random_mask.metrics import brute_force, competition
+from random_mask.metrics import competition
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "metric_cases.npz")
 CASES = sorted({key.split("/")[0] for key in GOLDEN.files} - {"confidence"})

@@ -32,7 +32,7 @@ def test_the_new_perturbation_is_short_and_works(tmp_path):
     config = smoke.replace("methods:\n", example.replace("batch: 64", "batch: 32"), 1)
     (tmp_path / "config" / "mine.yaml").write_text(config)
     for command in (
-        ["random_mask.experiment.config", "config/mine.yaml"],
+        ["random_mask.cli", "config", "config/mine.yaml"],
         ["pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_unlearning.py", "-k", "shuffled"],
     ):
         done = subprocess.run(

@@ -14,7 +14,12 @@ ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.txt").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DECLARED = [
-    Requirement(text) for text in PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]
+    Requirement(text)
+    for text in (
+        *PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"]["study"],
+        *PROJECT["dependency-groups"]["dev"],
+    )
 ]
 
 

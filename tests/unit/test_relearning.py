@@ -5,11 +5,17 @@ import pytest
 import torch
 from small_images import small_images
 
-from random_mask.settings import Recipe
-from random_mask.training.loop import Images, evaluate, fit
-from random_mask.training.networks import build_resnet18, without_dead_taps
+from random_mask.methods.losses.cross_entropy import CrossEntropy
+from random_mask.training.evaluation import evaluate
+from random_mask.training.fleet import initial
+from random_mask.training.images import Images
+from random_mask.training.loop import fit
+from random_mask.training.networks import NETWORKS
+from random_mask.training.recipe import Recipe
 from random_mask.training.relearning import relearn
-from random_mask.training.stacking import stack
+from random_mask.training.stacking import Stack
+
+LOSS = CrossEntropy(name="cross_entropy")
 
 FORGET = Recipe(images="forget", epochs=3, batch=6, optimizer="adam", learning_rate=1e-4, schedule="constant")
 PARTS = {"retain": np.arange(24), "forget": np.arange(24, 36)}
@@ -21,13 +27,16 @@ def images() -> Images:
     return small_images(36)
 
 
-def networks(count: int) -> list[torch.nn.Module]:
-    return [without_dead_taps(build_resnet18(4, seed=seed), 32) for seed in range(count)]
+def networks(count: int) -> Stack:
+    made = Stack(NETWORKS["resnet18"], 4, count, image_size=32)
+    for seed in range(count):
+        made.load(seed, initial(NETWORKS["resnet18"], 4, seed))
+    return made
 
 
 def relearned(network, images, models=1, recipe=FORGET) -> np.ndarray:
     rngs = [np.random.default_rng(model) for model in range(models)]
-    return relearn(network, images, PARTS, recipe, rngs=rngs)
+    return relearn(network, images, PARTS, recipe, LOSS, rngs=rngs)
 
 
 def loss(network, images) -> float:
@@ -37,7 +46,7 @@ def loss(network, images) -> float:
 
 
 def test_losses_are_those_on_the_forget_set_before_and_after(images):
-    network = stack(networks(1))
+    network = networks(1)
     before = loss(network, images)
     losses = relearned(network, images)
     assert losses.shape == (1, 4)
@@ -46,21 +55,21 @@ def test_losses_are_those_on_the_forget_set_before_and_after(images):
 
 
 def test_looking_on_does_not_change_what_is_learned(images):
-    looked_at, alone = stack(networks(1)), stack(networks(1))
+    looked_at, alone = networks(1), networks(1)
     relearned(looked_at, images)
-    fit(alone, images, PARTS, FORGET, rngs=[np.random.default_rng(0)])
+    fit(alone, images, PARTS, FORGET, LOSS, rngs=[np.random.default_rng(0)])
     for name, tensor in alone.state_dict().items():
         assert torch.equal(tensor, looked_at.state_dict()[name]), name
 
 
 def test_models_side_by_side_relearn_as_alone(images):
-    together = relearned(stack(networks(2)), images, models=2)
-    alone = relearned(stack(networks(1)), images)
+    together = relearned(networks(2), images, models=2)
+    alone = relearned(networks(1), images)
     assert together.shape == (2, 4)
     np.testing.assert_allclose(together[0], alone[0], rtol=1e-2)
 
 
 def test_who_has_seen_the_images_is_there_sooner(images):
-    knows, does_not = stack(networks(1)), stack(networks(1))
-    fit(knows, images, PARTS, FORGET.model_copy(update={"epochs": 6}), rngs=[np.random.default_rng(9)])
+    knows, does_not = networks(1), networks(1)
+    fit(knows, images, PARTS, FORGET.model_copy(update={"epochs": 6}), LOSS, rngs=[np.random.default_rng(9)])
     assert relearned(knows, images)[0, -1] < relearned(does_not, images)[0, -1]

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from random_mask.workflow.code import PACKAGE, modules_of
+import random_mask
+from random_mask.workflow.code import modules_of
+
+PACKAGE = Path(random_mask.__file__).parent
 
 STAGES = sorted(
     path.stem
@@ -60,12 +63,13 @@ def test_what_an_edit_re_runs():
     assert "training/loop" not in names("evaluate") | names("figures") | names("perturb")
 
 
-def test_imports_are_found_however_they_are_written(tmp_path):
+def test_imports_are_found_however_they_are_written(tmp_path, monkeypatch):
     package = tmp_path / "pack"
     (package / "sub").mkdir(parents=True)
     for name, text in {
         "__init__": "",
-        "a": "import pack.b\nfrom . import c\ndef f():\n    from .sub import d",
+        "a": "import pack.b\nfrom . import c\ndef f():\n    from .sub import d\n"
+        "if TYPE_CHECKING:\n    import pack.unused",
         "b": "",
         "c": "from pack.sub.e import x",
         "sub/__init__": "",
@@ -74,12 +78,18 @@ def test_imports_are_found_however_they_are_written(tmp_path):
         "unused": "",
     }.items():
         (package / f"{name}.py").write_text(text)
-    found = {path.relative_to(package).with_suffix("").as_posix() for path in modules_of("pack.a", package)}
-    assert found == {"__init__", "a", "b", "c", "sub/__init__", "sub/d", "sub/e"}
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def found(*modules: str) -> set[str]:
+        return {path.relative_to(package).with_suffix("").as_posix() for path in modules_of(*modules)}
+
+    assert found("pack.a") == {"__init__", "a", "b", "c", "sub/__init__", "sub/d", "sub/e"}
+    # What is loaded by name is added, with what that imports.
+    assert found("pack.b", "pack.sub.e") == {"__init__", "b", "sub/__init__", "sub/e"}
 
 
 def test_an_unknown_module_is_an_error():
-    with pytest.raises(FileNotFoundError, match=r"no module random_mask\.nothing"):
+    with pytest.raises(ModuleNotFoundError, match=r"no module random_mask\.nothing"):
         modules_of("random_mask.nothing")
 
 

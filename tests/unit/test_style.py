@@ -1,4 +1,4 @@
-"""Formatting and linting of the whole repository."""
+"""Formatting, linting and types of the whole repository."""
 
 import shutil
 import subprocess
@@ -18,6 +18,7 @@ CODE = ["src", "tests", "benchmarks", "workflow/scripts"]
         ["ruff", "format", "--check", *CODE],
         ["snakefmt", "--check", "Snakefile", "workflow"],
         ["snakemake", "--lint"],
+        ["mypy"],  # what pyproject.toml lists
     ],
     ids=lambda command: " ".join(command[:2]),
 )

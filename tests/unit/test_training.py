@@ -3,15 +3,18 @@ import pytest
 import torch
 from small_images import small_images
 
-from random_mask.experiment.cost import work_of
-from random_mask.methods.objectives import cross_entropy
-from random_mask.settings import Recipe, Step
-from random_mask.training.fleet import Fleet, fit_fleet
-from random_mask.training.loop import Images, evaluate, fit, gradients, learning_rates
-from random_mask.training.networks import build_resnet18, without_dead_taps
-from random_mask.training.stacking import stack, unstacked
+from random_mask.methods.losses.cross_entropy import CrossEntropy
+from random_mask.training.evaluation import evaluate, gradients
+from random_mask.training.fleet import Fleet, Step, fit_fleet, initial
+from random_mask.training.images import Images
+from random_mask.training.loop import fit, learning_rates
+from random_mask.training.networks import NETWORKS, Network
+from random_mask.training.recipe import Recipe
+from random_mask.training.stacking import Stack
 
 RECIPE = Recipe(epochs=2, batch=16, optimizer="adam", learning_rate=1e-3, weight_decay=5e-4)
+LOSS = CrossEntropy(name="cross_entropy")
+RESNET18 = NETWORKS["resnet18"]
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +35,23 @@ PARTS = {
 }
 
 
-def start(index: int) -> dict[str, np.ndarray]:
-    return {name: w.numpy() for name, w in build_resnet18(4, seed=100 + index).state_dict().items()}
-
-
 def train(images, models, recipe=RECIPE, **options):
-    fleet = Fleet(role="fleet", seed=1, start=start, steps=[Step(finetune=[recipe])])
+    fleet = Fleet(
+        role="fleet",
+        seed=1,
+        network=RESNET18,
+        start=lambda index: initial(RESNET18, 4, 100 + index),
+        steps=[Step([(recipe, LOSS)])],
+    )
     return fit_fleet(fleet, list(models), images, PARTS, **options)[0]
+
+
+def stack(models: int = 1, *, first: int = 0, image_size: int | None = None, double: bool = False) -> Stack:
+    """Return networks with the initial weights of the seeds from `first` on."""
+    made = Stack(RESNET18, 4, models, image_size=image_size)
+    for place in range(models):
+        made.load(place, initial(RESNET18, 4, first + place))
+    return made.double() if double else made
 
 
 def test_a_model_is_the_same_in_shards_of_one_and_of_four(images):
@@ -67,54 +80,49 @@ def test_training_lowers_the_loss(images):
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("batch", [16, 36])
-def test_leaving_out_dead_taps_does_not_change_training(images, optimizer, batch):
+def test_cropping_does_not_change_training(images, optimizer, batch):
     """Also with a last batch that is smaller, and for the running statistics."""
     recipe = Recipe(epochs=2, batch=batch, optimizer=optimizer, learning_rate=1e-3, weight_decay=5e-4)
-    full = build_resnet18(4, seed=0)
-    live = without_dead_taps(full, 32)
     # In double precision, so that rounding is not amplified by the steps.
-    full, live = (stack([model.double()]) for model in (full, live))
-    for network in (full, live):
-        fit(network, DoubleImages(images), PARTS, recipe, rngs=[np.random.default_rng(0)])
-    logits = [evaluate(network, DoubleImages(images), PARTS["test"]) for network in (full, live)]
+    full, cropped = (stack(image_size=size, double=True) for size in (None, 32))
+    for network in (full, cropped):
+        fit(network, DoubleImages(images), PARTS, recipe, LOSS, rngs=[np.random.default_rng(0)])
+    logits = [evaluate(network, DoubleImages(images), PARTS["test"]) for network in (full, cropped)]
     np.testing.assert_allclose(*logits, rtol=1e-6, atol=1e-6)
-    for mine, theirs in zip(live.buffers(), full.buffers(), strict=True):
+    for mine, theirs in zip(cropped.buffers(), full.buffers(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("precision", "taps", "optimizer"),
+    ("precision", "positions", "optimizer"),
     [
-        *(("double", "live", "adam"), ("double", "live", "sgd")),
-        *(("single", "all", "sgd"), ("single", "live", "adam")),
+        *(("double", "used", "adam"), ("double", "used", "sgd")),
+        *(("single", "all", "sgd"), ("single", "used", "adam")),
     ],
 )
-def test_a_stack_trains_as_its_networks_alone(images, precision, taps, optimizer):
+def test_a_stack_trains_as_its_networks_alone(images, precision, positions, optimizer):
     """Four networks, running statistics included; the last batch is smaller.
 
     Steps amplify rounding, and so do batch norms over few values: in single precision both are kept small.
     """
-    precise = precision == "double"
-    rate, batch, epochs = (1e-3, 16, 2) if precise else (1e-4, 20, 1)
+    double = precision == "double"
+    rate, batch, epochs = (1e-3, 16, 2) if double else (1e-4, 20, 1)
     recipe = Recipe(epochs=epochs, batch=batch, optimizer=optimizer, learning_rate=rate, weight_decay=5e-4)
-    networks = [build_resnet18(4, seed=seed) for seed in range(4)]
-    if taps == "live":
-        networks = [without_dead_taps(network, 32) for network in networks]
-    if precise:
-        images = DoubleImages(images)
-        networks = [network.double() for network in networks]
-    tolerance = 1e-8 if precise else 1e-4
-    together = stack(networks)
+    images = DoubleImages(images) if double else images
+    tolerance = 1e-8 if double else 1e-4
+    size = 32 if positions == "used" else None
+    together = stack(4, image_size=size, double=double)
     rngs = [np.random.default_rng(seed) for seed in range(4)]
-    history = fit(together, images, PARTS, recipe, rngs=rngs)
-    logits = evaluate(together, images, PARTS["test"], models=4)
-    for model, network in enumerate(networks):
-        alone = stack([network])
-        expected = fit(alone, images, PARTS, recipe, rngs=[np.random.default_rng(model)])
+    history = fit(together, images, PARTS, recipe, LOSS, rngs=rngs)
+    logits = evaluate(together, images, PARTS["test"])
+    for model in range(4):
+        alone = stack(first=model, image_size=size, double=double)
+        expected = fit(alone, images, PARTS, recipe, LOSS, rngs=[np.random.default_rng(model)])
         np.testing.assert_allclose(logits[model], evaluate(alone, images, PARTS["test"])[0], atol=tolerance)
         np.testing.assert_allclose(history.loss[model], expected.loss[0], atol=tolerance)
-        for name, tensor in unstacked(together, model).items():
-            torch.testing.assert_close(tensor, unstacked(alone, 0)[name], rtol=tolerance, atol=tolerance)
+        start = initial(RESNET18, 4, model)
+        for name, array in together.weights(model, start).items():
+            np.testing.assert_allclose(array, alone.weights(0, start)[name], rtol=1e-4, atol=1e-4)
 
 
 def test_a_fleet_is_the_same_side_by_side(images):
@@ -124,11 +132,6 @@ def test_a_fleet_is_the_same_side_by_side(images):
     assert alone.keys() == together.keys()
     for name, array in alone.items():
         np.testing.assert_allclose(together[name], array, atol=1e-4, err_msg=name)
-
-
-def test_what_cannot_be_stacked_is_named():
-    with pytest.raises(TypeError, match="0: a GroupNorm cannot be stacked"):
-        stack([torch.nn.Sequential(torch.nn.GroupNorm(1, 3))])
 
 
 def test_bfloat16_keeps_32_bit_weights_and_nearly_the_same_logits(images):
@@ -156,6 +159,8 @@ def test_adam_is_the_textbooks(images):
     weight = torch.nn.Parameter(torch.tensor([[2.0], [0.0]], dtype=torch.float64))
 
     class Line(torch.nn.Module):
+        models, architecture = 1, RESNET18
+
         def __init__(self):
             super().__init__()
             self.weight = weight
@@ -163,9 +168,12 @@ def test_adam_is_the_textbooks(images):
         def forward(self, x):
             return (x.mean(dim=(1, 2, 3))[:, None].double() @ self.weight.T)[None]
 
+        def parameters_by_name(self):
+            return {"weight": self.weight}
+
     start = weight.detach().clone()
     two = Images(images.pixels, images.labels % 2, images.mean, images.std)
-    fit(Line(), two, {"retain": np.arange(60)}, recipe, rngs=[np.random.default_rng(0)])
+    fit(Line(), two, {"retain": np.arange(60)}, recipe, LOSS, rngs=[np.random.default_rng(0)])
     x = two.inputs(torch.arange(60)[None]).mean(dim=(1, 2, 3)).double()
     w, m, v = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     for step, rate in enumerate(learning_rates(recipe, 3), 1):
@@ -197,24 +205,25 @@ def test_other_schedules():
 
 
 def test_gradients_are_those_of_the_mean_loss(images):
-    network = build_resnet18(4, seed=0).eval()
-    found = gradients(stack([network]), images, PARTS["retain"])
+    network, weights = RESNET18.build(4, seed=0).eval(), initial(RESNET18, 4, 0)
+    cropped = stack(image_size=32)
+    found = cropped.whole(gradients(cropped, images, PARTS["retain"]), 0, weights)
     inputs = images.inputs(torch.from_numpy(PARTS["retain"])[None])
     torch.nn.functional.cross_entropy(network(inputs), images.labels[PARTS["retain"]]).backward()
     for name, parameter in network.named_parameters():
-        torch.testing.assert_close(found[name][0], parameter.grad, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found[name], parameter.grad, rtol=1e-3, atol=1e-5)
 
 
 def test_the_work_is_that_of_the_steps_taken():
-    parts = {"retain": 100, "forget": 10, "validation": 20}
+    sizes = {"retain": 100, "forget": 10, "validation": 20}
     recipe = Recipe(epochs=3, batch=32, optimizer="sgd", learning_rate=0.1)
-    assert work_of(parts, recipe) == (300, 12)
-    both = Recipe(
-        epochs=3, batch=32, optimizer="sgd", learning_rate=0.1, objective="neg_grad_plus", images="both"
-    )
-    assert work_of(parts, both) == (300 + 12 * 10, 12)
+    assert (recipe.images_passed(sizes), recipe.steps(sizes)) == (300, 12)
+    paired = recipe.model_copy(update={"paired_with": "forget"})
+    assert (paired.images_passed(sizes), paired.steps(sizes)) == (300 + 12 * 10, 12)
+    paired = recipe.model_copy(update={"images": "forget", "paired_with": "retain", "paired_batch": 64})
+    assert (paired.images_passed(sizes), paired.steps(sizes)) == (30 + 3 * 64, 3)
     salient = recipe.model_copy(update={"salient": 0.5, "images": "validation"})
-    assert work_of(parts, salient) == (60 + 10, 3)
+    assert (salient.images_passed(sizes), salient.steps(sizes)) == (60 + 10, 3)
 
 
 def test_images_are_normalised_and_kept_as_bytes(images):
@@ -225,12 +234,23 @@ def test_images_are_normalised_and_kept_as_bytes(images):
         torch.testing.assert_close(x[:, 3 * model : 3 * model + 3], expected)
 
 
-def test_cross_entropy_is_separate_for_each_model():
-    logits = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    labels = torch.arange(15).view(3, 5) % 4
-    losses = cross_entropy(logits, labels)
-    for model in range(3):
-        expected = torch.nn.functional.cross_entropy(logits[model], labels[model])
-        torch.testing.assert_close(losses[model], expected)
-    losses[1].backward()
-    assert not logits.grad[[0, 2]].any()
+def test_a_network_that_cannot_be_stacked_is_trained_alone(images):
+    """It draws for its dropout, so that a model is the same whatever was trained before it."""
+    network = Network(
+        "mobilenet_v3_small", "features.0.0", "classifier.3", r"features\.\d+", "", stackable=False
+    )
+    recipe = RECIPE.model_copy(update={"epochs": 1, "batch": 18})
+    fleet = Fleet(
+        role="fleet",
+        seed=1,
+        network=network,
+        start=lambda index: initial(network, 4, index),
+        steps=[Step([(recipe, LOSS)])],
+    )
+    weights = {}
+    together, works = fit_fleet(fleet, [0, 1], images, PARTS, save=weights.__setitem__)
+    alone, _ = fit_fleet(fleet, [1], images, PARTS)
+    for name, array in alone.items():
+        assert np.array_equal(array[0], together[name][1]), name
+    assert weights[1]["classifier.3.bias"].shape == (4,)
+    assert works[0].weights == sum(p.numel() for p in network.build(4, seed=0).parameters())

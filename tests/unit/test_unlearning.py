@@ -8,20 +8,21 @@ from scipy import stats
 from small_images import small_images
 
 from random_mask.experiment.config import Method
-from random_mask.methods.perturb import draw_masks, parameters
-from random_mask.methods.unlearning import perturb
-from random_mask.settings import RandomMask
-from random_mask.training.fleet import Fleet, fit_fleet, flattened
-from random_mask.training.loop import Images
-from random_mask.training.names import last_blocks
-from random_mask.training.networks import build_resnet18
+from random_mask.methods.perturbation import parameters
+from random_mask.methods.random_mask import draw_masks
+from random_mask.training.fleet import Fleet, Step, fit_fleet, initial
+from random_mask.training.images import Images
+from random_mask.training.networks import NETWORKS
 
+RESNET18 = NETWORKS["resnet18"]
 PARTS = {
     "retain": np.arange(24),
     "forget": np.arange(24, 32),
     "validation": np.arange(32, 40),
     "test": np.arange(40, 48),
 }
+MASK = "{name: random_mask, ratio: 0.3, spare: described}"
+RELABEL = "paired_with: forget, objective: {name: relabel, with_labels: random}"
 REPAIR = "{epochs: 1, batch: 12, optimizer: sgd, learning_rate: 1.0e-2, weight_decay: 1.0e-2"
 
 
@@ -37,7 +38,7 @@ def images() -> Images:
 
 @pytest.fixture(scope="module")
 def original() -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in build_resnet18(4, seed=0).state_dict().items()}
+    return initial(RESNET18, 4, 0)
 
 
 def method(text: str) -> Method:
@@ -45,21 +46,21 @@ def method(text: str) -> Method:
 
 
 def fleet_of(chosen: Method, original) -> Fleet:
-    steps = flattened(chosen.steps())
+    steps = [
+        Step([(recipe, recipe.objective) for recipe in step.finetune], step.perturb, step.models)
+        for step in chosen.steps()
+        for _ in range(step.cycles)
+    ]
 
     def masks(model: int, step: int):
-        section = steps[step].perturb
-        rng = np.random.default_rng([model, step])
-        return draw_masks(
-            original, ratio=section.ratio, spare=section.spare, only=section.only, unit=section.unit, rng=rng
-        )
+        return draw_masks(original, steps[step].perturb, np.random.default_rng([model, step]))
 
     return Fleet(
         role="m/original-0",
         seed=1,
+        network=RESNET18,
         start=lambda index: original,
-        steps=chosen.steps(),
-        perturb=perturb,
+        steps=steps,
         masks=masks,
         original=original,
     )
@@ -69,7 +70,7 @@ def unlearn(text: str, images, original, models=(0,), **options):
     """Run a method on some models; return the arrays of the shard, and their final weights."""
     fleet = fleet_of(method(text), original)
     weights = {}
-    arrays, works = fit_fleet(fleet, list(models), images, PARTS, keep=weights.__setitem__, **options)
+    arrays, works = fit_fleet(fleet, list(models), images, PARTS, save=weights.__setitem__, **options)
     return arrays, works, weights
 
 
@@ -95,13 +96,13 @@ def test_the_original_and_the_data_are_left_alone(images, original):
     assert torch.equal(images.pixels, pixels)
 
 
-def test_held_masks_stay_exactly_zero_through_momentum_and_decay(images, original):
-    for held in (True, False):
-        text = f"{{perturb: {{name: random_mask, ratio: 0.3, spare: described, held: {held}}}, "
+def test_frozen_masks_stay_exactly_zero_through_momentum_and_decay(images, original):
+    for frozen in (True, False):
+        text = f"{{perturb: {{name: random_mask, ratio: 0.3, spare: described, frozen: {frozen}}}, "
         _, _, weights = unlearn(text + f"finetune: {REPAIR}}}}}", images, original)
         masks = fleet_of(method(text + "finetune: []}"), original).masks(0, 0)
         regrown = sum(np.count_nonzero(weights[0][name][~mask]) for name, mask in masks.items())
-        assert (regrown == 0) == held
+        assert (regrown == 0) == frozen
 
 
 def test_masks_can_be_filled_and_rescaled(images, original):
@@ -123,12 +124,12 @@ def test_masks_can_be_filled_and_rescaled(images, original):
     [
         ("convolutions", lambda name, w: w.ndim == 4),
         ("linear", lambda name, w: name.startswith("fc.")),
+        ("stem", lambda name, w: name == "conv1.weight"),
         ("inner", lambda name, w: w.ndim == 4 and name != "conv1.weight" and "downsample" not in name),
     ],
 )
 def test_a_mask_of_some_tensors(images, original, only, touched):
-    section = RandomMask(name="random_mask", ratio=0.5, spare="described", only=only)
-    text = f"{{name: random_mask, ratio: {section.ratio}, spare: described, only: {only}}}"
+    text = f"{{name: random_mask, ratio: 0.5, spare: described, only: {only}}}"
     found = changed(perturbed(text, images, original), original)
     assert found == {name for name in parameters(original) if touched(name, original[name])}
 
@@ -164,8 +165,8 @@ def test_reinitialising_layers_leaves_the_bytes_of_the_others(images, original):
     assert all(len(found) == 6 and not any("downsample" in name for name in found) for found in sets)
     assert sets[0] != sets[1]
     last = perturbed("{name: reinitialise, last: 2}", images, original)
-    kernels = {name for name in last_blocks(original, 2) if original[name].ndim > 1}
-    assert kernels <= changed(last, original) <= set(last_blocks(original, 2))
+    kernels = {name for name in RESNET18.last_blocks(original, 2) if original[name].ndim > 1}
+    assert kernels <= changed(last, original) <= set(RESNET18.last_blocks(original, 2))
 
 
 def test_pruning_takes_the_smallest(images, original):
@@ -182,12 +183,12 @@ def test_pruning_takes_the_smallest(images, original):
     assert np.abs(redrawn).max() == pytest.approx(bound, rel=0.01)
 
 
-def test_the_smallest_gradients_are_found_among_live_weights(images, original):
+def test_the_smallest_gradients_are_found_among_used_weights(images, original):
     weights = perturbed("{name: smallest_gradient, share: 0.3}", images, original)
-    dead = np.ones((3, 3), bool)
-    dead[1, 1] = False  # on maps of one pixel the centre alone is live
+    unused = np.ones((3, 3), bool)
+    unused[1, 1] = False  # on maps of one pixel the centre alone is used
     kernel = "layer4.1.conv1.weight"
-    assert np.array_equal(weights[kernel][:, :, dead], original[kernel][:, :, dead])
+    assert np.array_equal(weights[kernel][:, :, unused], original[kernel][:, :, unused])
     assert changed(weights, original) <= {name for name in original if original[name].ndim == 4}
     assert kernel in changed(weights, original)
 
@@ -210,12 +211,12 @@ def test_dampening_shrinks_and_fisher_noise_spares_what_matters(images, original
     for name in changed(damped, original):
         assert (np.abs(damped[name]) <= np.abs(original[name])).all()
     assert changed(damped, original)
-    noisy = perturbed("{name: fisher_noise, alpha: 1.0e-9, most: 1.0e+8}", images, original)
-    dead = (noisy["layer4.1.conv1.weight"] - original["layer4.1.conv1.weight"])[:, :, 0, 0].std()
-    live = (noisy["fc.weight"] - original["fc.weight"]).std()
-    assert live < dead
+    noisy = perturbed("{name: fisher_noise, alpha: 1.0e-9, max_inverse_fisher: 1.0e+8}", images, original)
+    unused = (noisy["layer4.1.conv1.weight"] - original["layer4.1.conv1.weight"])[:, :, 0, 0].std()
+    used = (noisy["fc.weight"] - original["fc.weight"]).std()
+    assert used < unused
     # A weight without information gets the largest noise.
-    assert dead == pytest.approx(np.sqrt(1.0e-9 * 1.0e8), rel=0.05)
+    assert unused == pytest.approx(np.sqrt(1.0e-9 * 1.0e8), rel=0.05)
 
 
 def test_an_unknown_layer_is_an_error(images, original):
@@ -224,16 +225,16 @@ def test_an_unknown_layer_is_an_error(images, original):
 
 
 def test_salun_moves_only_its_half(images, original):
-    text = f"{{finetune: {REPAIR}, salient: 0.5, objective: relabel, images: both, labels: random}}}}"
+    text = f"{{finetune: {REPAIR}, salient: 0.5, {RELABEL}}}}}"
     _, _, weights = unlearn(text, images, original)
     moved = np.concatenate([(weights[0][name] != original[name]).ravel() for name in parameters(original)])
-    live = 3_996_258  # weights with a gradient on 32x32 images, of four classes, at most
-    assert 0.3 * live < moved.sum() < 0.6 * live
+    used = 3_996_258  # weights with a gradient on 32x32 images, of four classes, at most
+    assert 0.3 * used < moved.sum() < 0.6 * used
 
 
 def test_the_last_blocks_alone_are_trained(images, original):
     _, _, weights = unlearn(f"{{finetune: {REPAIR}, last: 2}}}}", images, original)
-    assert changed(weights[0], original) <= set(last_blocks(original, 2))
+    assert changed(weights[0], original) <= set(RESNET18.last_blocks(original, 2))
     assert "fc.weight" in changed(weights[0], original)
     assert "layer4.1.conv2.weight" in changed(weights[0], original)
 
@@ -250,8 +251,8 @@ def test_neg_grad_raises_the_forget_loss_on_the_first_step(images, original):
 def test_scrub_moves_the_student_and_never_the_teacher(images, original):
     text = f"""
 finetune:
-  - {REPAIR}, objective: repel, images: forget, temperature: 2.0}}
-  - {REPAIR}, objective: distil, balance: 0.33, temperature: 2.0}}
+  - {REPAIR}, objective: {{name: repel, temperature: 2.0}}, images: forget}}
+  - {REPAIR}, objective: {{name: distil, balance: 0.33, temperature: 2.0}}}}
 cycles: 2
 """
     before = {name: array.copy() for name, array in original.items()}
@@ -263,14 +264,14 @@ cycles: 2
     assert arrays["history_loss"].shape == (1, 4)
 
 
-def test_gradients_of_kept_kernels_are_slowed(images, original):
-    repair = REPAIR.replace("weight_decay: 1.0e-2", "weight_decay: 0.0, kept_gradient: 0.0}")
+def test_gradients_of_unperturbed_kernels_are_scaled(images, original):
+    repair = REPAIR.replace("weight_decay: 1.0e-2", "weight_decay: 0.0, unperturbed_gradient_scale: 0.0}")
     text = f"{{perturb: {{name: random_mask, ratio: 0.5, spare: described}}, finetune: {repair}}}"
     _, _, weights = unlearn(text, images, original)
     mask = fleet_of(method(text), original).masks(0, 0)["layer1.0.conv1.weight"]
-    kept = weights[0]["layer1.0.conv1.weight"] == original["layer1.0.conv1.weight"]
-    assert kept[mask].all()
-    assert not kept[~mask].any()
+    same = weights[0]["layer1.0.conv1.weight"] == original["layer1.0.conv1.weight"]
+    assert same[mask].all()
+    assert not same[~mask].any()
 
 
 def test_a_fleet_of_two_kinds(images, original):
@@ -297,8 +298,9 @@ cycles: 2
 then:
   - perturb: {{name: reinitialise, random: 2}}
     finetune:
-      - {REPAIR}, objective: relabel, images: both, labels: second, class_weights: true, l1: 1.0e-6}}
-      - {REPAIR}, objective: bad_teacher, images: both, order: fleet}}
+      - {REPAIR}, paired_with: forget, l1: 1.0e-6,
+         objective: {{name: relabel, with_labels: second, class_weight_exponent: 1}}}}
+      - {REPAIR}, objective: bad_teacher, paired_with: forget, order: fleet}}
 """
 
 
@@ -314,11 +316,14 @@ def test_a_model_is_the_same_in_any_shard(images, original):
     "text",
     [
         f"{{perturb: {{name: noise, sigma: 0.01}}, finetune: {REPAIR}}}, cycles: 2}}",
-        f"{{finetune: {REPAIR}, salient: 0.5, objective: relabel, images: both, labels: random}}}}",
-        f"{{perturb: {{name: random_mask, ratio: 0.3, spare: described, held: true}}, finetune: {REPAIR}}}}}",
-        f"{{perturb: {{name: smallest_gradient, share: 0.3}}, finetune: {REPAIR}, kept_gradient: 0.1}}}}",
-        f"{{finetune: {REPAIR}, objective: neg_grad_plus, images: both, balance: 0.95, noise: 0.01}}}}",
-        f"{{finetune: {REPAIR}, objective: contrast, images: both, temperature: 1.15, last: 3}}}}",
+        f"{{finetune: {REPAIR}, salient: 0.5, {RELABEL}}}}}",
+        f"{{perturb: {MASK[:-1]}, frozen: true}}, finetune: {REPAIR}}}}}",
+        f"""{{perturb: {{name: smallest_gradient, share: 0.3}},
+             finetune: {REPAIR}, unperturbed_gradient_scale: 0.1}}}}""",
+        f"""{{finetune: {REPAIR}, paired_with: forget, noise: 0.01,
+             objective: {{name: neg_grad_plus, balance: 0.95}}}}}}""",
+        f"""{{finetune: {REPAIR}, paired_with: forget, last: 3,
+             objective: {{name: contrast, temperature: 1.15}}}}}}""",
     ],
 )
 def test_side_by_side_as_alone(images, original, text):

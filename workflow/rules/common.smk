@@ -6,7 +6,7 @@ from random_mask.errors import InputError
 from random_mask.workflow.paths import Plan, paper_sources
 from random_mask.artifacts.records import first_damaged
 from random_mask.workflow.resources import Needs
-from random_mask.settings import ARCHIVES
+from random_mask.data.settings import ARCHIVES
 from random_mask.workflow.code import stage_code
 from random_mask.workflow.progress import Share, Terminal
 from snakemake.logging import logger

@@ -10,7 +10,7 @@ rule train_original:
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
-        code=stage_code("train_original"),
+        code=stage_code("train_original", *plan.modules()),
         lock="requirements.txt",
     output:
         weights=plan.path("original/{original}.safetensors"),
@@ -30,6 +30,7 @@ rule train_original:
     params:
         settings=plan.settings(
             seed=experiment.seed,
+            network=experiment.network,
             recipe=experiment.training,
             precision=experiment.precision,
         ),
@@ -46,7 +47,7 @@ rule retrain:
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
-        code=stage_code("retrain"),
+        code=stage_code("retrain", *plan.modules()),
         lock="requirements.txt",
     output:
         fleet=plan.path("fleets/{fleet}/models-{first}-{last}.npz"),
@@ -67,6 +68,7 @@ rule retrain:
     params:
         settings=plan.settings(
             seed=experiment.seed,
+            network=experiment.network,
             recipe=experiment.training,
             precision=experiment.precision,
         ),

@@ -7,11 +7,11 @@
 #   fleets/<method>/original-<number>/models-*.npz          logits of the unlearned models; .json: their cost
 
 
-rule perturb:
+rule mask:
     """Draw the masks of some models: the first half of unlearning by a random mask."""
     input:
         weights=rules.train_original.output.weights,
-        code=stage_code("perturb"),
+        code=stage_code("mask"),
         lock="requirements.txt",
     output:
         masks=plan.path(
@@ -19,59 +19,61 @@ rule perturb:
         ),
         table=plan.path("masks/{method}/original-{original}/models-{first}-{last}.csv"),
     log:
-        plan.path("logs/{method}/original-{original}/perturb-{first}-{last}.log"),
+        plan.path("logs/{method}/original-{original}/mask-{first}-{last}.log"),
     benchmark:
-        plan.path("benchmarks/{method}/original-{original}/perturb-{first}-{last}.tsv")
+        plan.path("benchmarks/{method}/original-{original}/mask-{first}-{last}.tsv")
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("perturb"),
-        runtime=needs.minutes("perturb"),
+        mem_mb=needs.memory("mask"),
+        runtime=needs.minutes("mask"),
     params:
         settings=lambda wildcards: plan.settings(
             seed=experiment.seed,
-            steps=plan.perturbations(wildcards.method),
+            network=experiment.network,
+            steps=plan.mask_drawings(wildcards.method),
         ),
     message:
-        "Perturbing for models {wildcards.first} to {wildcards.last} of {wildcards.method}"
+        "Drawing masks for models {wildcards.first} to {wildcards.last} of {wildcards.method}"
     shell:
-        "python -m random_mask.stages.perturb --settings {params.settings:q} "
+        "python -m random_mask.stages.mask --settings {params.settings:q} "
         "--role {wildcards.method}/original-{wildcards.original} "
         "--first {wildcards.first} --last {wildcards.last} --weights {input.weights:q} "
         "--masks {output.masks:q} --table {output.table:q} 2> {log:q}"
 
 
-rule finetune:
+rule unlearn:
     """Unlearn: perturb the original weights and fine-tune them, as the method says."""
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
         weights=rules.train_original.output.weights,
         masks=lambda wildcards: plan.masks(**wildcards),
-        code=stage_code("finetune"),
+        code=lambda wildcards: stage_code("unlearn", *plan.modules(wildcards.method)),
         lock="requirements.txt",
     output:
         fleet=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.npz"),
         cost=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.json"),
     log:
-        plan.path("logs/{method}/original-{original}/finetune-{first}-{last}.log"),
+        plan.path("logs/{method}/original-{original}/unlearn-{first}-{last}.log"),
     benchmark:
-        plan.path("benchmarks/{method}/original-{original}/finetune-{first}-{last}.tsv")
+        plan.path("benchmarks/{method}/original-{original}/unlearn-{first}-{last}.tsv")
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("finetune"),
-        runtime=needs.minutes("finetune"),
+        mem_mb=needs.memory("unlearn"),
+        runtime=needs.minutes("unlearn"),
     params:
         settings=lambda wildcards: plan.settings(
             seed=experiment.seed,
+            network=experiment.network,
             steps=plan.steps(wildcards.method),
             precision=experiment.precision,
         ),
     message:
-        "Fine-tuning models {wildcards.first} to {wildcards.last} of {wildcards.method}"
+        "Unlearning models {wildcards.first} to {wildcards.last} of {wildcards.method}"
     shell:
-        "python -m random_mask.stages.finetune --settings {params.settings:q} "
+        "python -m random_mask.stages.unlearn --settings {params.settings:q} "
         "--role {wildcards.method}/original-{wildcards.original} "
         "--first {wildcards.first} --last {wildcards.last} "
         "--images {input.images:q} --split-table {input.split_table:q} "
@@ -86,7 +88,7 @@ rule relearn:
         split_table=rules.prepare_data.output.split_table,
         weights=lambda wildcards: plan.start(wildcards.role),
         masks=lambda wildcards: plan.masks_of(wildcards.role, experiment.relearn.models),
-        code=stage_code("relearn"),
+        code=lambda wildcards: stage_code("relearn", *plan.relearn_modules(wildcards.role)),
         lock="requirements.txt",
     output:
         plan.path("relearn/{role}.npz"),
@@ -104,10 +106,12 @@ rule relearn:
     params:
         settings=lambda wildcards: plan.settings(
             seed=experiment.seed,
+            network=experiment.network,
             recipe=experiment.training,
             steps=plan.steps(wildcards.role.partition("/")[0]),
             precision=experiment.precision,
-            relearning=experiment.relearn,
+            models=experiment.relearn.models,
+            relearning=experiment.relearn.finetune,
             masks_in_a_file=experiment.shards.unlearn,
         ),
     message:

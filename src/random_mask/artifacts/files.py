@@ -63,12 +63,13 @@ def read_text(path: Path | str) -> str:
 
 
 def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays. The same arrays give the same bytes."""
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.hasobject:
-            raise TypeError(f"{name} holds Python objects, which would have to be pickled")
+    """Write named arrays. The same arrays give the same bytes.
+
+    Raises:
+        ValueError: if one holds Python objects, which would have to be pickled.
+    """
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def read_npz(path: Path | str) -> dict[str, np.ndarray]:

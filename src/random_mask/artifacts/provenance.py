@@ -85,7 +85,8 @@ def problems(folder: Path) -> tuple[int, list[str]]:
         raise InputError(f"{collected}: no such file; give the folder of a run that is complete") from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{collected}: damaged; {REMEDY}") from None
-    found, code = [], {}
+    found: list[str] = []
+    code: dict[str, str] = {}
     for name, record in records.items():
         path = folder / name.removeprefix(root)
         code |= record["code"] | record["sources"]

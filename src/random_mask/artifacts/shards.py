@@ -10,7 +10,8 @@ import numpy as np
 
 from random_mask.artifacts.files import read_npz, read_text, write_text
 from random_mask.errors import InputError
-from random_mask.experiment.cost import Speed, Work
+from random_mask.experiment.cost import Speed
+from random_mask.training.work import Work
 
 __all__ = ["read_fleet", "read_speed", "read_works", "write_works"]
 
@@ -19,7 +20,7 @@ def read_fleet(shards: Sequence[Path]) -> dict[str, np.ndarray]:
     """Read the shards of a fleet and put its models one after the other.
 
     Returns:
-        The arrays that `random_mask.training.loop.summarise` keeps, each with a leading models axis.
+        The arrays that `random_mask.training.evaluation.summarise` keeps, each with a leading models axis.
 
     Raises:
         InputError: if a shard is missing or damaged, or the shards do not belong together.

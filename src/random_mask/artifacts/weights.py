@@ -17,7 +17,7 @@ __all__ = ["read_masks", "read_weights", "write_masks", "write_weights"]
 
 def write_weights(path: Path | str, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write the named tensors of one model."""
-    content = save({name: np.ascontiguousarray(w) for name, w in weights.items()}, dict(metadata))
+    content = save({name: np.asarray(w, order="C") for name, w in weights.items()}, dict(metadata))
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 

@@ -9,9 +9,7 @@ import numpy as np
 from random_mask.artifacts.files import read_text
 from random_mask.data.memorised import most_memorised
 from random_mask.data.readers import Dataset
-from random_mask.errors import InputError
-from random_mask.seeds import generator
-from random_mask.settings import (
+from random_mask.data.settings import (
     ClassForget,
     Data,
     Forget,
@@ -21,6 +19,8 @@ from random_mask.settings import (
     MislabelledForget,
     RandomForget,
 )
+from random_mask.errors import InputError
+from random_mask.seeds import generator
 
 __all__ = ["split"]
 
@@ -93,12 +93,12 @@ def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.
             unknown = [name for name in forget.groups if name not in names]
             if unknown:
                 raise InputError(f"data.forget.groups: no training image is of group {unknown[0]}")
-            chosen = [*forget.groups, *names[: forget.first or 0]]
-            others = np.setdiff1d(names, chosen)
+            listed = [*forget.groups, *names[: forget.first or 0]]
+            others = np.setdiff1d(names, listed)
             if (forget.random or 0) > len(others):
                 raise InputError(f"data.forget.random: {forget.random}, but there are {len(others)} groups")
             drawn = rng.choice(others, size=forget.random or 0, replace=False)
-            return train[np.isin(groups[train], [*chosen, *drawn])]
+            return train[np.isin(groups[train], [*listed, *drawn])]
         case ListForget():
             return _listed(
                 dataset, Path(forget.file), train, "no training image; remove it, or raise data.train"

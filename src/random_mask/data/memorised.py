@@ -8,9 +8,9 @@ import numpy as np
 
 from random_mask.artifacts.files import read_npz, read_text
 from random_mask.data.readers import Dataset
+from random_mask.data.settings import MemorisedForget
 from random_mask.data.splits import read_files, read_split
 from random_mask.errors import InputError
-from random_mask.settings import MemorisedForget
 
 __all__ = ["most_memorised"]
 
@@ -38,7 +38,7 @@ def most_memorised(dataset: Dataset, forget: MemorisedForget, train: np.ndarray)
     table, earlier = forget.split_table, str(Path(forget.of).parents[2])
     arrays, text = read_npz(forget.of), read_text(table)
     parts, labels = read_split(text, table)
-    if not np.array_equal(arrays.get("image"), parts["forget"]):
+    if not np.array_equal(arrays.get("image", []), parts["forget"]):
         raise InputError(f"{forget.of} and {table} differ in the forget set; run {earlier} again")
     names = read_files(text)
     places = {name: index for index, name in enumerate(dataset.files)}

@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 
 from random_mask.artifacts.files import read_text
 from random_mask.data.archives import read_verified
+from random_mask.data.settings import ARCHIVES, Data
 from random_mask.errors import InputError
-from random_mask.settings import ARCHIVES, Data
 
 __all__ = ["Dataset", "read"]
 
@@ -87,8 +87,13 @@ def digits() -> Dataset:
         np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)) for image in small
     ]
     pixels = np.repeat(np.stack(large)[:, None], 3, axis=1)
-    pools = {("train", "validation", "test"): np.ones(len(labels), dtype=bool)}
-    return Dataset(pixels, labels.astype(np.int64), _numbered(10), _numbered(len(labels)), pools)
+    return Dataset(
+        pixels=pixels,
+        labels=labels.astype(np.int64),
+        classes=_numbered(10),
+        files=_numbered(len(labels)),
+        pools={("train", "validation", "test"): np.ones(len(labels), dtype=bool)},
+    )
 
 
 def cifar(data: Data) -> Dataset:
@@ -106,7 +111,7 @@ def cifar(data: Data) -> Dataset:
     (path,) = ARCHIVES[data.name]
     with tarfile.open(fileobj=io.BytesIO(read_verified(Path(path)))) as archive:
         found = {
-            PurePosixPath(member.name).name: pickle.load(archive.extractfile(member), encoding="latin1")
+            PurePosixPath(member.name).name: pickle.loads(_content(archive, member), encoding="latin1")
             for member in archive
             if PurePosixPath(member.name).name in _members(source)
         }
@@ -154,7 +159,7 @@ def image_folder(data: Data) -> Dataset:
     They are ordered by name, made RGB and resized bilinearly to the configured size if they have another.
     Hidden files are left out.
     """
-    source = Path(data.path)
+    source = Path(data.path or "")
     if not source.exists():
         raise InputError(f"{source}: no such folder or archive; correct data.path in the configuration")
     files, pixels = _decoded(source, _contents(source), data.image_size)
@@ -191,7 +196,7 @@ def casia_surf(data: Data) -> Dataset:
     Raises:
         InputError: if a file is missing or damaged, or a person has no age.
     """
-    folder = Path(data.path)
+    folder = Path(data.path or "")
     ages = _ages(folder / "Age_Gender.txt")
     paths = [
         path
@@ -278,9 +283,15 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive:
                 name = _name(member.name)
                 if name and member.isfile():
-                    yield name, archive.extractfile(member).read()
+                    yield name, _content(archive, member)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise InputError(f"{source}: neither a folder nor a whole tar archive ({error})") from None
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None  # what is no folder
+    return file.read()
 
 
 def _name(path: str) -> str | None:

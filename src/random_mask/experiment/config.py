@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from random_mask.data.settings import Data
 from random_mask.errors import InputError
-from random_mask.experiment.cost import looked_at, work_of
+from random_mask.methods import catalogue
+from random_mask.methods.loss import Loss
+from random_mask.methods.losses.cross_entropy import CrossEntropy
+from random_mask.methods.none import NoPerturbation
+from random_mask.methods.perturbation import Perturbation
+from random_mask.methods.random_mask import RandomMask
 from random_mask.seeds import generator
-from random_mask.settings import Data, Number, Precision, RandomMask, Recipe, Relearning, Section, Step
+from random_mask.settings import Number, Section
+from random_mask.training.networks import NETWORKS
+from random_mask.training.recipe import Precision, Recipe
 
 __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
@@ -28,6 +35,84 @@ RESERVED = ("original", "retrain", "oracle")
 
 FEW = 6
 """Methods that figures of few methods have room for."""
+
+
+if TYPE_CHECKING:
+    AnyPerturbation = Perturbation
+    AnyLoss = Loss
+else:
+    AnyPerturbation = Annotated[Union[*catalogue.all_perturbations()], Field(discriminator="name")]
+    AnyLoss = Annotated[Union[*catalogue.all_losses()], Field(discriminator="name")]
+
+
+def _or_name(schema: dict[str, Any]) -> None:
+    """Let the schema of a section admit its name alone."""
+    schema["oneOf"] = [*schema.pop("oneOf"), {"type": "string"}]
+    schema.pop("discriminator")
+
+
+class FineTuning(Recipe):
+    """How weights are fitted to images: the recipe, and the loss that it minimises."""
+
+    objective: Annotated[AnyLoss, Field(json_schema_extra=_or_name)] = CrossEntropy(name="cross_entropy")
+    """The loss that is minimised: one of `methods/losses/` with its settings, or its name alone."""
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _name_alone(cls, content: Any) -> Any:
+        return {"name": content} if isinstance(content, str) else content
+
+    @model_validator(mode="after")
+    def _pairs(self) -> FineTuning:
+        if self.objective.pairs and not self.paired_with:
+            raise ValueError(
+                f"paired_with: {self.objective.name} needs a second batch; name its split, such as forget"
+            )
+        if self.paired_with and not self.objective.pairs:
+            raise ValueError(f"paired_with: {self.objective.name} has no use for a second batch; remove it")
+        return self
+
+
+class Relearning(Section):
+    """Some models of every fleet learn the forget set again: how soon shows what they still know of it."""
+
+    models: Annotated[int, Field(ge=2)] = 4
+    """The first so many models of every fleet, trained once more for it, since weights are not kept."""
+    finetune: FineTuning
+    """How: on `images: forget`, at a constant learning rate so low that the original's loss falls from the
+    start, for as many epochs as retrained models need to come down to it."""
+
+    @model_validator(mode="after")
+    def _on_forget(self) -> Relearning:
+        for key, value in {"images": "forget", "schedule": "constant"}.items():
+            if getattr(self.finetune, key) != value:
+                raise ValueError(f"finetune.{key}: relearning takes `{value}`")
+        if not isinstance(self.finetune.objective, CrossEntropy):
+            raise ValueError("finetune.objective: relearning takes `cross_entropy`")
+        return self
+
+
+def _or_one(schema: dict[str, Any]) -> None:
+    """Let the schema of a list admit one item without the list."""
+    schema["anyOf"] = [schema["items"], {"type": schema.pop("type"), "items": schema.pop("items")}]
+
+
+class Step(Section):
+    """One step of unlearning: perturb the weights, then fine-tune them."""
+
+    perturb: AnyPerturbation = NoPerturbation(name="none")
+    """What is done to the weights first."""
+    finetune: Annotated[list[FineTuning], Field(json_schema_extra=_or_one)]
+    """How the perturbed weights are repaired: a recipe, or a list of them, one after the other."""
+    cycles: Annotated[int, Field(ge=1)] = 1
+    """How often the step is taken, each time from where the last one ended."""
+    models: Literal["all", "even", "odd"] = "all"
+    """Which models take the step, by their index; a fleet of two kinds takes two steps."""
+
+    @field_validator("finetune", mode="before")
+    @classmethod
+    def _one_or_more(cls, content: Any) -> Any:
+        return [content] if isinstance(content, dict) else content
 
 
 class Method(Step):
@@ -129,7 +214,9 @@ class Experiment(Section):
     which takes bf16 where the processor or the GPU has it and is faster with it. The evaluation is fp32."""
     replicates: Annotated[int, Field(ge=100)] = 200
     """Random subsets of the models behind every interval."""
-    training: Recipe
+    network: Annotated[str, Field(json_schema_extra={"enum": [*NETWORKS]})] = "resnet18"
+    """The network, as torchvision builds it; one that is not stackable is trained one model at a time."""
+    training: FineTuning
     """How the original model (on all training images) and the retrained models (without the forget set)
     are trained."""
     methods: Annotated[
@@ -155,10 +242,12 @@ class Experiment(Section):
         self._check_sweep()
         self._check_names()
         plain = Recipe.model_construct()
-        for key in ("objective", "images", "labels", "last", "salient", "kept_gradient"):
+        if not isinstance(self.training.objective, CrossEntropy):
+            raise ValueError("training.objective: networks are trained by `cross_entropy`; remove it")
+        for key in ("images", "last", "salient", "unperturbed_gradient_scale"):
             if getattr(self.training, key) != getattr(plain, key):
                 raise ValueError(f"training.{key}: for unlearning only; remove it")
-        for key in ("labels", "last", "salient", "kept_gradient", "order"):
+        for key in ("last", "salient", "unperturbed_gradient_scale", "order"):
             if self.relearn and getattr(self.relearn.finetune, key) != getattr(plain, key):
                 raise ValueError(f"relearn.finetune.{key}: for unlearning only; remove it")
         if self.relearn and self.relearn.models > self.models:
@@ -215,7 +304,8 @@ class Experiment(Section):
         sizes, passed = self._sizes(), 0
         for step in method.steps():
             if step.models in ("all", kind):
-                once = looked_at(step, sizes) + sum(work_of(sizes, recipe)[0] for recipe in step.finetune)
+                once = step.perturb.gradient_examples(sizes)
+                once += sum(recipe.images_passed(sizes) for recipe in step.finetune)
                 passed += step.cycles * once
         return passed
 
@@ -231,9 +321,7 @@ class Experiment(Section):
             uses.append(("relearn.finetune.batch", sizes["forget"], self.relearn.finetune))
         for name, method in self.methods.items():
             recipes = [recipe for step in method.steps() for recipe in step.finetune]
-            uses += [
-                (f"methods.{name}.finetune.batch", sizes[recipe.passed_over], recipe) for recipe in recipes
-            ]
+            uses += [(f"methods.{name}.finetune.batch", sizes[recipe.images], recipe) for recipe in recipes]
         for key, images, recipe in uses:
             if images % recipe.batch == 1:
                 raise ValueError(
@@ -470,15 +558,33 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
         raise InputError(f"{path}: not a file of chosen methods; make it again, or remove `tuned`") from None
 
 
+UNIONS = ("perturb", "forget", "objective")
+"""Keys whose sections are told apart by a name in them."""
+
+RENAMED = {
+    "balance": "balance of the objective: objective: {name: ..., balance: ...}",
+    "class_weights": "class_weight_exponent of the objective: {name: ..., class_weight_exponent: 1}",
+    "drawn": "per",
+    "held": "frozen",
+    "kept_gradient": "unperturbed_gradient_scale",
+    "labels": "with_labels of the objective: {name: relabel, with_labels: ...}",
+    "most": "max_inverse_fisher",
+    "temperature": "temperature of the objective: objective: {name: ..., temperature: ...}",
+}
+"""Keys by their older names."""
+
+
 def _explain(error: Mapping[str, Any]) -> str:
     # Names of union members are part of pydantic's location, not of the file; a single recipe has no number.
     parts = [
         str(p)
         for at, p in enumerate(error["loc"])
-        if p not in ("[key]", 0) and (at == 0 or error["loc"][at - 1] not in ("perturb", "forget"))
+        if p not in ("[key]", 0) and (at == 0 or error["loc"][at - 1] not in UNIONS)
     ]
     key = ".".join(parts)
     match error["type"]:
+        case "extra_forbidden" if parts[-1] in RENAMED and parts[0] != "data":
+            return f"{key}: is now called {RENAMED[parts[-1]]}"
         case "extra_forbidden":
             return f"{key}: unknown key; remove it or correct its name"
         case "missing":
@@ -496,10 +602,3 @@ def _explain(error: Mapping[str, Any]) -> str:
 def json_schema() -> str:
     """Return the JSON schema of a configuration file, as text."""
     return json.dumps(Experiment.model_json_schema(), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    try:
-        load(sys.argv[1])
-    except InputError as error:
-        sys.exit(str(error))

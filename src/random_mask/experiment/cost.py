@@ -7,37 +7,14 @@ counted instead, and priced at the speed of one core of a reference machine, whi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from random_mask.settings import Recipe, Step
+from random_mask.training.work import Work
 
-__all__ = ["Speed", "Work", "looked_at", "seconds", "work_of"]
+__all__ = ["Speed", "seconds"]
 
 BACKWARD = 2
 """A backward pass computes two products, by weights and by inputs, for one of the forward pass."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """The work of fitting one model.
-
-    Attributes:
-        images: images passed forward and backward, each as often as it was.
-        steps: steps of the optimiser.
-        flops: floating-point operations of one image's forward pass.
-        weights: trained weights, all of which a step moves.
-    """
-
-    images: int
-    steps: int
-    flops: int
-    weights: int
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the attributes by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -57,24 +34,3 @@ def seconds(work: Work, speed: Speed) -> float:
     """Return the seconds that one core of this speed spends on this work."""
     passes = work.images * work.flops * (1 + BACKWARD) / speed.flops_per_second
     return passes + work.steps * work.weights / speed.weights_per_second
-
-
-def work_of(sizes: Mapping[str, int], recipe: Recipe) -> tuple[int, int]:
-    """Return how many images a recipe passes forward and backward, and how many steps it takes.
-
-    Args:
-        sizes: number of images of each part.
-        recipe: how a network is trained.
-    """
-    passed = sizes[recipe.passed_over]
-    steps = math.ceil(passed / recipe.batch) * recipe.epochs
-    beside = min(recipe.batch, sizes["forget"]) if recipe.images == "both" else 0
-    salient = sizes["forget"] if recipe.salient else 0
-    return passed * recipe.epochs + beside * steps + salient, steps
-
-
-def looked_at(step: Step, sizes: Mapping[str, int]) -> int:
-    """Return of how many images a step's perturbation takes the gradient, of the whole network."""
-    retain, forget = sizes["retain"], sizes["forget"]
-    counts = {"smallest_gradient": retain + forget, "fisher_noise": retain, "dampen": retain + 2 * forget}
-    return counts.get(step.perturb.name, 0)

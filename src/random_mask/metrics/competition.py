@@ -17,6 +17,7 @@ its undefined cases and the measurements are in `docs/metric.md`.
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -137,7 +138,8 @@ def forgetting_quality(unlearned: ArrayLike, retrained: ArrayLike) -> float:
     the F of a second retrained fleet. Arguments and errors are those of `epsilons`; N is the number of
     unlearned models.
     """
-    return float(points(epsilons(unlearned, retrained), len(unlearned)).mean())
+    judged = checked_confidences(unlearned, "unlearned")
+    return float(points(epsilons(judged, retrained), len(judged)).mean())
 
 
 def checked_finite(values: ArrayLike, name: str) -> np.ndarray:
@@ -163,7 +165,7 @@ def checked_confidences(values: ArrayLike, name: str) -> np.ndarray:
     return array
 
 
-def _as_numpy(values: ArrayLike) -> np.ndarray:
+def _as_numpy(values: Any) -> np.ndarray:
     """Return an array that may share memory with `values`, which may be a torch tensor of any kind."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()

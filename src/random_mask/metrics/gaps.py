@@ -39,7 +39,9 @@ def intervals(
         part: -math.copysign(math.prod(1 - abs(other) for name, other in gaps.items() if name != part), gap)
         for part, gap in gaps.items()
     }
-    linear = [sum(slopes[part] * fleet[part] for part in PARTS) for fleet in (unlearned, retrained)]
+    linear = [
+        np.sum([slopes[part] * fleet[part] for part in PARTS], axis=0) for fleet in (unlearned, retrained)
+    ]
     spread = interval_of_difference(*linear)
     margin = spread.high - spread.estimate
     return found | {"tow": Interval(tow, max(0.0, tow - margin), min(1.0, tow + margin))}

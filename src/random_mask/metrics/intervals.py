@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from random_mask.metrics import competition
 
@@ -235,7 +235,7 @@ def _t_margin(variances: Sequence[float], freedoms: Sequence[float]) -> float:
     if variance == 0:
         return 0.0
     freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance)
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
 
 
 def _possible(contributions, fleets: list[Fleet]) -> dict[str, tuple[float, float]]:

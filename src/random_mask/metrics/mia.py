@@ -11,9 +11,6 @@ Source: the attack without shadow models of the competition's starting kit
 from __future__ import annotations
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from random_mask.metrics.intervals import Interval, interval_of_difference, interval_of_mean
 
@@ -31,6 +28,11 @@ def accuracies(forget: np.ndarray, test: np.ndarray) -> np.ndarray:
 
     NaN where one of the sets has fewer examples than there are folds.
     """
+    # Here, since no other measure needs scikit-learn, and a light install does without.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     if min(forget.shape[1], test.shape[1]) < FOLDS:
         return np.full(len(forget), np.nan)
     members = np.repeat([1, 0], [forget.shape[1], test.shape[1]])

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from random_mask.experiment.config import Experiment
+from random_mask.methods.random_mask import RandomMask
 from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
 from random_mask.report.claims import NOT_TESTABLE, SUPPORTED
@@ -16,7 +17,7 @@ from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
 from random_mask.report.numbers import KINDS, UNKNOWN, escape, plain
 from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of
-from random_mask.settings import RandomMask, Recipe
+from random_mask.training.recipe import Recipe
 
 __all__ = [
     "claims",

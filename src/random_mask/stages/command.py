@@ -60,7 +60,8 @@ def _parse(kinds: dict[str, Any], description: str | None) -> dict[str, Any]:
     for name, kind in kinds.items():
         option = f"--{name.replace('_', '-')}"
         many = typing.get_origin(kind) is list
-        kind = _plain(typing.get_args(kind)[0] if many else kind)
+        kind = _item(kind)
+        kind = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
         if many:
             parser.add_argument(option, type=kind, nargs="*", default=[])
         elif issubclass(kind, BaseModel):
@@ -70,8 +71,13 @@ def _parse(kinds: dict[str, Any], description: str | None) -> dict[str, Any]:
     return vars(parser.parse_args())
 
 
-def _plain(kind: Any) -> type:
-    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+def _item(kind: Any) -> Any:
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is list else kind
+
+
+def _role(kind: Any) -> str | None:
+    """Return what the files of a parameter are to the stage, or None if it has none."""
+    return next(iter(getattr(_item(kind), "__metadata__", [])), None)
 
 
 def _recorded(
@@ -82,10 +88,10 @@ def _recorded(
         role: [
             path
             for name, kind in kinds.items()
-            if kind == role or kind == list[role]
+            if _role(kind) == role
             for path in (options[name] if isinstance(options[name], list) else [options[name]])
         ]
-        for role in (Source, Input, Output)
+        for role in ("source", "input", "output")
     }
     started, clock = datetime.now(UTC), time.perf_counter()
     record: dict[str, Any] = {
@@ -93,17 +99,17 @@ def _recorded(
         "options": {
             name: json.loads(value.model_dump_json()) if isinstance(value, BaseModel) else value
             for name, value in options.items()
-            if kinds[name] not in [Source, Input, Output, *(list[kind] for kind in (Source, Input, Output))]
+            if _role(kinds[name]) is None
         },
-        "inputs": {str(path): provenance.verify(path) for path in files[Input]},
-        "sources": {str(path): provenance.digest(path) for path in files[Source]},
+        "inputs": {str(path): provenance.verify(path) for path in files["input"]},
+        "sources": {str(path): provenance.digest(path) for path in files["source"]},
         "code": {os.path.relpath(path): provenance.digest(path) for path in _code()},
     }
     computed = function(**options)
     wall = time.perf_counter() - clock
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     provenance.write_records(
-        files[Output],
+        files["output"],
         record
         | {
             "machine": machine(),
@@ -120,9 +126,8 @@ def _recorded(
 
 def _code() -> list[Path]:
     """Return the files of this package that the running program consists of."""
-    program = sys.modules["__main__"]
-    spec = getattr(program, "__spec__", None)
-    return modules_of(spec.name) if spec else [Path(program.__file__)]
+    spec = sys.modules["__main__"].__spec__
+    return modules_of(spec.name) if spec else [Path(sys.argv[0])]
 
 
 def progress(text: str) -> None:

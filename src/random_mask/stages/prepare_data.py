@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from random_mask.artifacts.files import write_npz, write_text
 from random_mask.data.division import split
 from random_mask.data.readers import read
+from random_mask.data.settings import Data
 from random_mask.data.splits import split_as_csv
-from random_mask.settings import Data
 from random_mask.stages.command import Output, Source, progress, run
 
 AS_THEY_ARE = np.zeros(3), np.ones(3)

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pydantic import BaseModel
 
 from random_mask.artifacts.files import write_npz
-from random_mask.settings import Precision, Recipe, Relearning, Step
+from random_mask.methods import catalogue
 from random_mask.stages.command import Input, Output, progress, run
-from random_mask.stages.finetune import unlearned
-from random_mask.stages.fleet import prepare
-from random_mask.stages.retrain import retrained
-from random_mask.training.devices import models_at_once
-from random_mask.training.fleet import Weights, fit_fleet, network_of
-from random_mask.training.networks import without_dead_taps
+from random_mask.stages.fleet import prepare, retrained, side_by_side, unlearned
+from random_mask.training.fleet import fit_fleet
+from random_mask.training.recipe import Precision
 from random_mask.training.relearning import relearn
-from random_mask.training.stacking import stack
+from random_mask.training.stacking import Stack, Weights
 
 
 class Settings(BaseModel):
     """What this stage depends on."""
 
     seed: int
-    recipe: Recipe
+    network: str
+    recipe: dict[str, Any]
     """Of retraining."""
-    steps: list[Step]
+    steps: list[dict[str, Any]]
     """Of unlearning; none for a retrained fleet."""
     precision: Precision
-    relearning: Relearning
+    models: int
+    """So many models relearn, the first of the fleet."""
+    relearning: dict[str, Any]
+    """How."""
     masks_in_a_file: int
     """Models whose masks are in one file."""
 
@@ -47,40 +50,42 @@ def main(
     Weights are not kept, so these models are trained once more: the same as before, since a model follows
     from its seed. `weights` are those of the original model, for an unlearned fleet.
     """
-    data, parts, computed = prepare(images, split_table, settings.precision)
+    data, splits, computed = prepare(images, split_table, settings.precision)
+    precision = str(computed["precision"])
     if weights:
         fleet = unlearned(
             role,
             settings.seed,
+            settings.network,
             settings.steps,
             weights[0],
             lambda index: masks[index // settings.masks_in_a_file],
         )
     else:
-        fleet = retrained(role, settings.seed, settings.recipe, images)
-    models = range(settings.relearning.models)
-    recipes = [recipe for step in fleet.steps for recipe in step.finetune] + [settings.relearning.finetune]
-    largest = max(recipe.batch for recipe in recipes)
-    at_once = models_at_once(data.pixels.device, len(models), batch=2 * largest, image_size=data.size)
+        fleet = retrained(role, settings.seed, settings.network, settings.recipe, data.classes)
+    recipe, loss = catalogue.recipe_and_loss(settings.relearning)
+    models = range(settings.models)
+    at_once = side_by_side(fleet, data, len(models), batch=recipe.batch)
     trained: dict[int, Weights] = {}
-    computing = {"precision": computed["precision"]}
     fit_fleet(
         fleet,
         models,
         data,
-        parts,
+        splits,
         at_once=at_once,
+        precision=precision,
         progress=progress,
-        keep=lambda index, found: trained.update({index: found}),
-        **computing,
+        save=trained.__setitem__,
     )
     losses = []
     for first in models[::at_once]:
         group = models[first : first + at_once]
-        networks = [without_dead_taps(network_of(trained[index]), data.size) for index in group]
+        stack = Stack(fleet.network, data.classes, len(group), image_size=data.size)
+        for place, index in enumerate(group):
+            stack.load(place, trained[index])
         rngs = [fleet.rng(index, "relearn") for index in group]
-        network = stack(networks).to(data.pixels.device)
-        losses.append(relearn(network, data, parts, settings.relearning.finetune, rngs=rngs, **computing))
+        stack.to(data.pixels.device)
+        losses.append(relearn(stack, data, splits, recipe, loss, rngs=rngs, precision=precision))
     write_npz(output, {"loss": np.concatenate(losses)})
     before, after = np.concatenate(losses).mean(axis=0)[[0, -1]]
     progress(f"{role}: loss on the forget set {before:.4f}, relearned {after:.4f}")

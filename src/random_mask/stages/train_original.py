@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pydantic import BaseModel
 
 from random_mask.artifacts.files import write_npz
 from random_mask.artifacts.shards import write_works
 from random_mask.artifacts.weights import write_weights
-from random_mask.experiment.cost import Work, work_of
+from random_mask.methods import catalogue
 from random_mask.seeds import generator, seed_of
-from random_mask.settings import Precision, Recipe
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.fleet import prepare
-from random_mask.training.loop import fit, summarise
-from random_mask.training.networks import build_resnet18, forward_flops, parameter_count, without_dead_taps
-from random_mask.training.stacking import stack, unstacked
+from random_mask.training.evaluation import summarise
+from random_mask.training.fleet import initial
+from random_mask.training.loop import fit
+from random_mask.training.networks import NETWORKS
+from random_mask.training.recipe import Precision
+from random_mask.training.stacking import Stack
+from random_mask.training.work import Work
 
 
 class Settings(BaseModel):
     """What this stage depends on."""
 
     seed: int
-    recipe: Recipe
+    network: str
+    recipe: dict[str, Any]
     precision: Precision
 
 
@@ -38,34 +44,41 @@ def main(
 ) -> dict[str, str | int]:
     """Train one original model on the retain and the forget set; write its weights and its logits.
 
-    All taps of its kernels are trained, the dead ones too, so that its weights are those of torchvision's
-    own network and can be used by any method.
+    All positions of its kernels are trained, the unused ones too, so that its weights are those of
+    torchvision's own network and can be used by any method.
     """
-    data, parts, computed = prepare(images, split_table, settings.precision)
-    model = build_resnet18(data.classes, seed=seed_of(settings.seed, "original", original, "init"))
-    training = np.union1d(parts["retain"], parts["forget"])
-    epochs = settings.recipe.epochs
-    network = stack([model]).to(data.pixels.device)
+    data, splits, computed = prepare(images, split_table, settings.precision)
+    architecture = NETWORKS[settings.network]
+    start = initial(architecture, data.classes, seed_of(settings.seed, "original", original, "init"))
+    stack = Stack(architecture, data.classes)
+    stack.load(0, start)
+    stack.to(data.pixels.device)
+    training = {**splits, "retain": np.union1d(splits["retain"], splits["forget"])}
+    recipe, loss = catalogue.recipe_and_loss(settings.recipe)
     history = fit(
-        network,
+        stack,
         data,
-        {**parts, "retain": training},
-        settings.recipe,
+        training,
+        recipe,
+        loss,
         rngs=[generator(settings.seed, "original", original, "order")],
-        precision=computed["precision"],
-        progress=lambda epoch, loss, spent: progress(
-            f"epoch {epoch}/{epochs}, loss {loss:.4f}, {spent * (epochs / epoch - 1):.0f} s left"
+        precision=str(computed["precision"]),
+        progress=lambda epoch, mean, spent: progress(
+            f"epoch {epoch}/{recipe.epochs}, loss {mean:.4f}, "
+            f"{spent * (recipe.epochs / epoch - 1):.0f} s left"
         ),
     )
-    state = {name: tensor.cpu().numpy() for name, tensor in unstacked(network, 0).items()}
-    write_weights(weights, state, {"seed": str(settings.seed), "original": str(original)})
-    kept = {"model": np.array([original])} | summarise(network, data, parts, models=1)
-    write_npz(output, kept | {"history_loss": history.loss, "history_accuracy": history.accuracy})
-    passed, steps = work_of({"retain": len(training)}, settings.recipe)
-    work = Work(passed, steps, forward_flops(model, data.size), parameter_count(model))
-    live = parameter_count(without_dead_taps(model, data.size))
-    sizes = {part: len(indices) for part, indices in parts.items()}
-    write_works(cost, [work], live_weights=live, classes=data.classes, **sizes)
+    metadata = {"seed": str(settings.seed), "original": str(original)}
+    write_weights(weights, stack.weights(0, start), metadata)
+    outputs = {"model": np.array([original])} | summarise(stack, data, splits)
+    write_npz(output, outputs | {"history_loss": history.loss, "history_accuracy": history.accuracy})
+    sizes = {split: len(indices) for split, indices in training.items()}
+    work = Work(
+        recipe.images_passed(sizes), recipe.steps(sizes), stack.flops_each(data.size), stack.weights_each()
+    )
+    used = Stack(architecture, data.classes, image_size=data.size).weights_each()
+    counts = {split: len(indices) for split, indices in splits.items()}
+    write_works(cost, [work], live_weights=used, classes=data.classes, **counts)
     return computed | {"models_at_once": 1}
 
 

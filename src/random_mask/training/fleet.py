@@ -1,34 +1,72 @@
 """Fits the models of a fleet, step by step: perturb the weights, then fine-tune them, once or several times.
 
-Retraining is the same with random weights to start from and no perturbation. What perturbs is given from
-outside (`random_mask.methods.unlearning`), so that retraining does not depend on it.
+Retraining is the same with random weights to start from and no perturbation. What perturbs and what is
+minimised are given from outside, as plain callables: see `random_mask.methods`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
-from random_mask.experiment.cost import Work, work_of
 from random_mask.seeds import generator, seed_of
-from random_mask.settings import RandomMask, Recipe, Step
-from random_mask.training.loop import Images, Tables, evaluate, fit, gradients, summarise
-from random_mask.training.networks import (
-    build_resnet18,
-    forward_flops,
-    parameter_count,
-    resnet18_with,
-    without_dead_taps,
-)
-from random_mask.training.stacking import stack, unstacked, whole
+from random_mask.training.batch import Batch
+from random_mask.training.evaluation import evaluate, gradients, summarise
+from random_mask.training.images import Images
+from random_mask.training.loop import AuxiliaryTargets, fit
+from random_mask.training.networks import Network
+from random_mask.training.recipe import Recipe
+from random_mask.training.stacking import Stack, Weights
+from random_mask.training.work import Work
 
-__all__ = ["Fleet", "Run", "Weights", "fit_fleet", "flattened", "network_of", "suffix"]
+__all__ = ["Fleet", "ModelState", "Step", "fit_fleet"]
 
-Weights = dict[str, np.ndarray]
+
+class Perturbation(Protocol):
+    """What is done to the weights of a model; see `random_mask.methods.perturbation`."""
+
+    def __call__(self, model: ModelState, /) -> Weights:
+        """Return the tensors that change."""
+
+    def trainable(self, model: ModelState, /) -> Weights:
+        """Return, for some tensors, which weights the repair may move, bool."""
+
+
+class Objective(Protocol):
+    """What a repair minimises; see `random_mask.methods.loss`."""
+
+    teachers: Any
+    """Which of `original` and `incompetent` are asked of a batch."""
+
+    def __call__(self, batch: Batch, paired: Batch | None, /) -> torch.Tensor:
+        """Return the loss of each model."""
+
+    def labels(self, model: ModelState, /) -> np.ndarray | None:
+        """Return labels in place of the true ones, int64 [images], or None."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of unlearning.
+
+    Attributes:
+        finetune: how the weights are repaired: recipes and what they minimise, one after the other.
+        perturb: what is done to the weights first, or nothing.
+        models: which models take the step, by their index.
+    """
+
+    finetune: Sequence[tuple[Recipe, Objective]]
+    perturb: Perturbation | None = None
+    models: Literal["all", "even", "odd"] = "all"
+
+    def taken_by(self, model: int) -> bool:
+        """Whether a model takes the step."""
+        return self.models in ("all", ("even", "odd")[model % 2])
 
 
 @dataclass(frozen=True)
@@ -38,18 +76,18 @@ class Fleet:
     Attributes:
         role: name of the fleet, which with `seed` and a model's index gives all randomness of that model.
         seed: root seed of the experiment.
+        network: the network.
         start: gives the weights that a model starts from, by its index.
         steps: what is done to them.
-        perturb: gives the weights of a model after the perturbation of a step, which has a place.
-        masks: gives the masks that were drawn for a model (index) and step (its place after `flattened`).
-        original: weights of the original model, which some objectives look to; None for retraining.
+        masks: gives the masks that were drawn for a model and a step, by their indices.
+        original: weights of the original model, which some losses look to; None for retraining.
     """
 
     role: str
     seed: int
+    network: Network
     start: Callable[[int], Weights]
     steps: Sequence[Step]
-    perturb: Callable[[Run, Step, int], Weights] = lambda run, step, place: run.weights
     masks: Callable[[int, int], Weights] = lambda model, step: {}
     original: Weights | None = None
 
@@ -58,73 +96,85 @@ class Fleet:
         return generator(self.seed, self.role, model, purpose)
 
 
-def flattened(steps: Sequence[Step]) -> list[Step]:
-    """Return the steps in the order in which they are taken, each cycle for itself."""
-    return [step for step in steps for _ in range(step.cycles)]
-
-
 def fit_fleet(
     fleet: Fleet,
     models: Sequence[int],
     images: Images,
-    parts: Mapping[str, np.ndarray],
+    splits: Mapping[str, np.ndarray],
     *,
     at_once: int = 1,
     precision: str = "fp32",
     progress: Callable[[str], None] = lambda _: None,
-    keep: Callable[[int, Weights], None] = lambda model, weights: None,
+    save: Callable[[int, Weights], None] = lambda model, weights: None,
 ) -> tuple[dict[str, np.ndarray], list[Work]]:
-    """Train the models of one shard and return what is kept of them.
+    """Train the models of one shard and return what is saved of them.
 
     Args:
         fleet: the fleet that they belong to.
-        models: their indices.
+        models: their indices, ascending.
         images: the data set, on the device to train on.
-        parts: image indices of `retain`, `forget`, `validation` and `test`.
-        at_once: how many models are trained side by side. It changes a model by rounding only.
+        splits: image indices of `retain`, `forget`, `validation` and `test`.
+        at_once: how many models are trained side by side, one if the network is not stackable. It changes a
+            model by rounding only.
         precision: of matrix products while training, `fp32` or `bf16`.
         progress: is told how far the shard is.
-        keep: is given the final weights of every model.
+        save: is given the final weights of every model.
 
     Returns:
-        The arrays of the shard (see `training.loop.summarise`, and `model`, the indices), and the work
+        The arrays of the shard (see `training.evaluation.summarise`, and `model`, the indices), and the work
         of training each model. Curves of models that take fewer epochs than others end with NaN.
     """
-    groups = [list(models[first : first + at_once]) for first in range(0, len(models), at_once)]
-    kept, works = [], []
-    tables = _Lookup(fleet, images, parts)
-    for group in groups:
-        runs = [Run(fleet, index, images, parts) for index in group]
-        for place, step in enumerate(flattened(fleet.steps)):
-            taking = [run for run in runs if step.models in ("all", ("even", "odd")[run.index % 2])]
-            if taking:
-                _take(place, step, taking, tables, precision, _teller(progress, models, group, place, fleet))
-        network = stack([run.network() for run in runs]).to(images.pixels.device)
-        arrays = summarise(network, images, parts, models=len(runs))
+    bench = _Bench(fleet, images, splits)
+    longest = sum(recipe.epochs for step in fleet.steps for recipe, _ in step.finetune)
+    states: list[ModelState] = []
+    outputs: list[dict[str, np.ndarray]] = []
+    for group in _groups(fleet, models, at_once):
+        own = [ModelState(bench, index) for index in group]
+        for number, step in enumerate(fleet.steps):
+            if step.taken_by(group[0]):
+                _take(number, step, own, precision, _teller(progress, models, group, number, fleet))
+        stack = bench.stack(len(own))
+        for place, state in enumerate(own):
+            stack.load(place, state.weights)
+        arrays = {"model": np.array(group, dtype=np.int64)} | summarise(stack, images, splits)
         for name in ("loss", "accuracy"):
-            longest = sum(recipe.epochs for step in flattened(fleet.steps) for recipe in step.finetune)
-            arrays[f"history_{name}"] = np.full((len(runs), longest), np.nan)
-            for row, run in zip(arrays[f"history_{name}"], runs, strict=True):
-                curve = np.concatenate(run.curves[name]) if run.curves[name] else []
+            arrays[f"history_{name}"] = np.full((len(own), longest), np.nan)
+            for row, state in zip(arrays[f"history_{name}"], own, strict=True):
+                curve = np.concatenate(state.curves[name]) if state.curves[name] else np.empty(0)
                 row[: len(curve)] = curve
-        for run in runs:
-            keep(run.index, run.weights)
-        kept.append({"model": np.array(group, dtype=np.int64)} | arrays)
-        live = runs[0].network()
-        flops, weights = forward_flops(live, images.size), parameter_count(live)
-        works += [Work(run.passed, run.steps, flops, weights) for run in runs]
-    return {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}, works
+        for state in own:
+            save(state.index, state.weights)
+        states += own
+        outputs.append(arrays)
+    order = np.argsort([state.index for state in states])
+    one = bench.stack(1)
+    flops, weights = one.flops_each(images.size), one.weights_each()
+    works = [Work(state.images_passed, state.steps, flops, weights) for state in states]
+    return (
+        {name: np.concatenate([part[name] for part in outputs])[order] for name in outputs[0]},
+        [works[place] for place in order],
+    )
+
+
+def _groups(fleet: Fleet, models: Sequence[int], at_once: int) -> list[list[int]]:
+    """Return the models that are trained side by side: those of a group take the same steps."""
+    kinds: dict[tuple[bool, ...], list[int]] = {}
+    for model in models:
+        kinds.setdefault(tuple(step.taken_by(model) for step in fleet.steps), []).append(model)
+    return [
+        alike[first : first + at_once] for alike in kinds.values() for first in range(0, len(alike), at_once)
+    ]
 
 
 def _teller(
-    progress: Callable[[str], None], models: Sequence[int], group: list[int], place: int, fleet: Fleet
+    progress: Callable[[str], None], models: Sequence[int], group: list[int], number: int, fleet: Fleet
 ) -> Callable[[Recipe, int, float, float], None]:
     """Return what tells how far the shard is."""
-    steps = len(flattened(fleet.steps))
+    steps = len(fleet.steps)
     name = f"model {group[0]}" if len(group) == 1 else f"models {group[0]} to {group[-1]}"
     done = list(models).index(group[-1]) + 1
     where = f"{name} ({done} of {len(models)} in this job)" + (
-        f", step {place + 1}/{steps}" if steps > 1 else ""
+        f", step {number + 1}/{steps}" if steps > 1 else ""
     )
 
     def tell(recipe: Recipe, epoch: int, loss: float, spent: float) -> None:
@@ -136,175 +186,203 @@ def _teller(
     return tell
 
 
-@dataclass
-class Run:
-    """One model on its way."""
+class _Bench:
+    """What the models of a shard share: the data, and stacks and teachers that are made when asked for."""
 
-    fleet: Fleet
+    def __init__(self, fleet: Fleet, images: Images, splits: Mapping[str, np.ndarray]):
+        self.fleet, self.images, self.splits = fleet, images, splits
+        self._stacks: dict[int, Stack] = {}
+
+    def stack(self, models: int) -> Stack:
+        """Return a stack of this many networks, whose weights are to be loaded."""
+        if models not in self._stacks:
+            made = Stack(self.fleet.network, self.images.classes, models, image_size=self.images.size)
+            self._stacks[models] = made.to(self.images.pixels.device)
+        return self._stacks[models]
+
+    @cached_property
+    def original(self) -> np.ndarray:
+        """The original model's logits of all images [images, classes]."""
+        return self._logits(self.fleet.original or {})
+
+    @cached_property
+    def incompetent(self) -> np.ndarray:
+        """Those of a network that was never trained, the incompetent teacher."""
+        seed = seed_of(self.fleet.seed, self.fleet.role, 0, "stranger")
+        return self._logits(initial(self.fleet.network, self.images.classes, seed))
+
+    def _logits(self, weights: Weights) -> np.ndarray:
+        stack = Stack(self.fleet.network, self.images.classes, image_size=self.images.size)
+        stack.load(0, weights)
+        everything = np.arange(len(self.images.labels))
+        return evaluate(stack.to(self.images.pixels.device), self.images, everything)[0]
+
+    def targets(self, objective: Objective, states: Sequence[ModelState]) -> AuxiliaryTargets:
+        """Return what a loss knows of every image beside its label."""
+        device = self.images.pixels.device
+        labels = [of_model for state in states if (of_model := objective.labels(state)) is not None]
+        teachers = {name: getattr(self, name) for name in objective.teachers}
+        return AuxiliaryTargets(
+            torch.from_numpy(np.stack(labels)).to(device) if labels else None,
+            {name: torch.from_numpy(logits).to(device) for name, logits in teachers.items()},
+        )
+
+
+@dataclass
+class ModelState:
+    """One model on its way through the steps of its fleet: what a perturbation may ask for.
+
+    Attributes:
+        index: its place in the fleet.
+        weights: its tensors by name, as the last step left them.
+        step: the index of the step that it takes.
+        rng: the source of randomness of that step's perturbation.
+        curves: loss and accuracy of its epochs so far.
+        images_passed: images passed forward and backward so far.
+        steps: steps of an optimiser so far.
+    """
+
+    bench: _Bench
     index: int
-    images: Images
-    parts: Mapping[str, np.ndarray]
     weights: Weights = field(init=False)
+    step: int = field(init=False)
+    rng: np.random.Generator = field(init=False)
     curves: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"loss": [], "accuracy": []})
-    passed: int = 0
+    images_passed: int = 0
     steps: int = 0
-    place: int = 0
 
     def __post_init__(self) -> None:
-        self.weights = self.fleet.start(self.index)
+        self.weights = self.bench.fleet.start(self.index)
+        self.begin(0)
 
-    def network(self, weights: Weights | None = None) -> nn.Module:
-        """Return the network with these weights, by default its own, without dead taps."""
-        return without_dead_taps(network_of(self.weights if weights is None else weights), self.images.size)
+    def begin(self, step: int) -> None:
+        """Turn to a step."""
+        self.step, self.rng = step, self.generator(f"perturb{suffix(step)}")
+
+    @property
+    def network(self) -> Network:
+        """What the parts of the network are called."""
+        return self.bench.fleet.network
+
+    @property
+    def splits(self) -> Mapping[str, np.ndarray]:
+        """The indices of the images of each split."""
+        return self.bench.splits
+
+    @property
+    def true_labels(self) -> np.ndarray:
+        """The labels of all images, int64 [images]."""
+        return self.bench.images.labels.cpu().numpy()
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return self.bench.images.classes
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Return a generator of this model for a purpose of its own."""
+        return self.bench.fleet.rng(self.index, purpose)
+
+    @property
+    def masks(self) -> Weights:
+        """The masks that were drawn for this model and step, true where a weight stays."""
+        return self.bench.fleet.masks(self.index, self.step)
 
     def initial(self) -> Weights:
         """Return weights drawn as before training, another draw in every step."""
-        seed = seed_of(self.fleet.seed, self.fleet.role, self.index, f"initial{suffix(self.place)}")
-        network = build_resnet18(len(self.weights["fc.bias"]), seed=seed)
-        return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+        fleet = self.bench.fleet
+        seed = seed_of(fleet.seed, fleet.role, self.index, f"initial{suffix(self.step)}")
+        return initial(fleet.network, fleet.network.classes(self.weights), seed)
 
-    def gradient(self) -> Weights:
-        """Return the gradient of the cross entropy on retain less that on forget."""
-        retain, forget = (self._gradients(part) for part in ("retain", "forget"))
-        return {name: retain[name] - forget[name] for name in retain}
+    def original_logits(self) -> np.ndarray:
+        """Return the original model's logits of all images [images, classes]."""
+        return self.bench.original
 
-    def information(self, part: str) -> Weights:
-        """Return the diagonal of the Fisher information on a part, or on `train`: retain and forget."""
-        return self._gradients(part, squared=True)
+    def gradient(self, indices: np.ndarray, *, squared: bool = False) -> Weights:
+        """Return the gradient of the mean cross entropy on some images, by tensor.
 
-    def _gradients(self, part: str, **options: bool) -> Weights:
-        indices = {**self.parts, "train": np.union1d(self.parts["retain"], self.parts["forget"])}[part]
-        network = stack([network_of(self.weights)]).to(self.images.pixels.device)
-        found = gradients(network, self.images, indices, **options)
-        self.passed += len(indices)
-        return {name: gradient[0].cpu().numpy() for name, gradient in found.items()}
-
-
-def network_of(weights: Weights) -> nn.Module:
-    """Return a network with these weights, which it copies."""
-    return resnet18_with({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
+        Args:
+            indices: the images.
+            squared: return an estimate of the diagonal of the Fisher information instead.
+        """
+        stack = self.bench.stack(1)
+        stack.load(0, self.weights)
+        found = gradients(stack, self.bench.images, indices, squared=squared)
+        self.images_passed += len(indices)
+        return stack.whole(found, 0, self.weights)
 
 
-def suffix(*places: int) -> str:
+def initial(network: Network, classes: int, seed: int) -> dict[str, np.ndarray]:
+    """Return the weights of a network before it is trained."""
+    return {name: tensor.numpy() for name, tensor in network.build(classes, seed=seed).state_dict().items()}
+
+
+def suffix(*numbers: int) -> str:
     """Return what tells the randomness of a later step from that of the first one."""
-    return "".join(f"/{place}" for place in places) if any(places) else ""
+    return "".join(f"/{number}" for number in numbers) if any(numbers) else ""
 
 
 def _take(
-    place: int,
+    number: int,
     step: Step,
-    runs: Sequence[Run],
-    lookup: _Lookup,
+    states: Sequence[ModelState],
     precision: str,
     tell: Callable[[Recipe, int, float, float], None],
 ) -> None:
     """Take one step with several models side by side: perturb, then fine-tune."""
-    images, parts = lookup.images, lookup.parts
-    before = [run.weights for run in runs]
-    for run in runs:
-        run.place = place
-        run.weights = run.fleet.perturb(run, step, place)
-    networks = [run.network() for run in runs]
-    network = stack(networks).to(images.pixels.device)
-    trainable = None
-    if isinstance(step.perturb, RandomMask) and step.perturb.held:
-        trainable = _stacked([_as_weights(run, run.fleet.masks(run.index, place)) for run in runs], runs)
-        trainable = {name: mask > 0.5 for name, mask in trainable.items()}
-    sizes = {name: len(indices) for name, indices in parts.items()}
-    for turn, recipe in enumerate(step.finetune):
-        factors = None
-        if recipe.kept_gradient != 1:
-            factors = _stacked(
-                [
-                    _factors(run.weights, old, recipe.kept_gradient)
-                    for run, old in zip(runs, before, strict=True)
-                ],
-                runs,
-            )
-        purpose = f"order{suffix(place, turn)}"
+    bench = states[0].bench
+    before = [state.weights for state in states]
+    trainable: list[Weights] = []
+    for state in states:
+        state.begin(number)
+        if step.perturb:
+            trainable.append(step.perturb.trainable(state))
+            state.weights = _replaced(state.weights, step.perturb(state))
+    stack = bench.stack(len(states))
+    device = bench.images.pixels.device
+    for place, state in enumerate(states):
+        stack.load(place, state.weights)
+    may = {name: tensor.to(device) for name, tensor in stack.arranged(trainable).items()} if trainable else {}
+    sizes = {name: len(indices) for name, indices in bench.splits.items()}
+    for turn, (recipe, objective) in enumerate(step.finetune):
+        scales = None
+        if recipe.unperturbed_gradient_scale != 1:
+            each = [
+                _scales(state.weights, old, recipe.unperturbed_gradient_scale)
+                for state, old in zip(states, before, strict=True)
+            ]
+            scales = {name: tensor.to(device) for name, tensor in stack.arranged(each).items()}
+        purpose = f"order{suffix(number, turn)}"
         history = fit(
-            network,
-            images,
-            parts,
+            stack,
+            bench.images,
+            bench.splits,
             recipe,
-            rngs=[run.fleet.rng(run.index if recipe.order == "model" else 0, purpose) for run in runs],
-            tables=lookup.tables(recipe, [run.index for run in runs]),
-            trainable=trainable,
-            factors=factors,
+            objective,
+            rngs=[bench.fleet.rng(s.index if recipe.order == "model" else 0, purpose) for s in states],
+            targets=bench.targets(objective, states),
+            trainable=may,
+            gradient_scales=scales,
             precision=precision,
             progress=lambda *done, recipe=recipe: tell(recipe, *done),
         )
-        passed, steps = work_of(sizes, recipe)
-        for number, run in enumerate(runs):
-            run.curves["loss"].append(history.loss[number])
-            run.curves["accuracy"].append(history.accuracy[number])
-            run.passed += passed
-            run.steps += steps
-    for number, run in enumerate(runs):
-        tensors = {name: tensor.cpu().numpy() for name, tensor in unstacked(network, number).items()}
-        run.weights = whole(network, tensors, run.weights)
+        for place, state in enumerate(states):
+            state.curves["loss"].append(history.loss[place])
+            state.curves["accuracy"].append(history.accuracy[place])
+            state.images_passed += recipe.images_passed(sizes)
+            state.steps += recipe.steps(sizes)
+    for place, state in enumerate(states):
+        state.weights = stack.weights(place, state.weights)
 
 
-def _as_weights(run: Run, masks: Weights) -> Weights:
-    """Return masks as if they were weights: one where a weight may change."""
-    ones = {name: np.ones_like(array) for name, array in run.weights.items()}
-    return ones | {name: mask.astype(np.float32) for name, mask in masks.items()}
+def _replaced(weights: Weights, changed: Weights) -> Weights:
+    return {**weights, **{name: array.astype(weights[name].dtype) for name, array in changed.items()}}
 
 
-def _factors(after: Weights, before: Weights, kept: float) -> Weights:
-    """Return the factor on the gradient of each weight: `kept` on kernel weights that did not change."""
-    factors = {name: np.ones_like(array) for name, array in after.items()}
-    for name, array in after.items():
-        if array.ndim == 4:
-            factors[name] = np.where(array == before[name], kept, 1).astype(np.float32)
-    return factors
-
-
-def _stacked(arrays: Sequence[Weights], runs: Sequence[Run]) -> dict[str, torch.Tensor]:
-    """Return arrays in the shape of whole weights as those of a stack without dead taps, by parameter."""
-    joined = stack([run.network(weights) for run, weights in zip(runs, arrays, strict=True)])
-    device = runs[0].images.pixels.device
-    return {name: parameter.detach().to(device) for name, parameter in joined.named_parameters()}
-
-
-class _Lookup:
-    """What objectives look up by image, made when it is first asked for."""
-
-    def __init__(self, fleet: Fleet, images: Images, parts: Mapping[str, np.ndarray]):
-        self.fleet, self.images, self.parts = fleet, images, parts
-        self.known: dict[str, torch.Tensor] = {}
-
-    def tables(self, recipe: Recipe, models: Sequence[int]) -> Tables | None:
-        """Return the tables for a recipe and some models, or None if labels are all it needs."""
-        if recipe.objective in ("cross_entropy", "ascent", "uniform", "contrast") and recipe.labels == "true":
-            return None
-        labels = self.images.labels.cpu().numpy()
-        relabelled = np.tile(labels, (len(models), 1))
-        forget = self.parts["forget"]
-        for row, model in zip(relabelled, models, strict=True):
-            if recipe.labels == "random":
-                shift = self.fleet.rng(model, "labels").integers(1, self.images.classes, len(forget))
-                row[forget] = (labels[forget] + shift) % self.images.classes
-            elif recipe.labels == "second":
-                likely = self._logits("teacher").cpu().numpy()[forget].copy()
-                likely[np.arange(len(forget)), labels[forget]] = -np.inf
-                row[forget] = likely.argmax(axis=1)
-        device = self.images.labels.device
-        return Tables(
-            teacher=self._logits("teacher"),
-            stranger=self._logits("stranger"),
-            relabelled=torch.from_numpy(relabelled).to(device),
-        )
-
-    def _logits(self, who: str) -> torch.Tensor:
-        if who not in self.known:
-            if who == "teacher":
-                network = network_of(self.fleet.original)
-            else:
-                seed = seed_of(self.fleet.seed, self.fleet.role, 0, "stranger")
-                network = build_resnet18(self.images.classes, seed=seed)
-            network = stack([without_dead_taps(network, self.images.size)]).to(self.images.pixels.device)
-            everything = np.arange(len(self.images.labels))
-            found = evaluate(network, self.images, everything)[0]
-            self.known[who] = torch.from_numpy(found).to(self.images.pixels.device)
-        return self.known[who]
+def _scales(after: Weights, before: Weights, scale: float) -> Weights:
+    """Return the factor on the gradient of each kernel weight: `scale` on those that did not change."""
+    return {
+        name: np.where(array == before[name], scale, 1).astype(np.float32)
+        for name, array in after.items()
+        if array.ndim == 4
+    }

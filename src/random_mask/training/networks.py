@@ -1,144 +1,97 @@
-"""The model under study: torchvision's ResNet-18 with its 7x7 stem, as in the competition.
+"""The networks that can be studied: how each is built, and what its parts are called.
 
-`build_resnet18` is torchvision's own network. `without_dead_taps` returns the same function of the images
-in a form that a CPU trains twice as fast. On 32x32 images the last feature maps are 2x2 and 1x1 pixels, so
-that most taps of the 3x3 kernels there only ever meet the zero padding: they have no influence on any output
-and their gradient is exactly zero. These "dead taps" are 62 % of all weights of the network.
+The paper's is torchvision's ResNet-18 with its 7x7 stem, as in the competition. Another one is an entry of
+`NETWORKS`; nothing else knows its names.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import resnet18
+if TYPE_CHECKING:
+    from torch import nn
 
-__all__ = [
-    "WholeMapConv2d",
-    "build_resnet18",
-    "forward_flops",
-    "parameter_count",
-    "resnet18_with",
-    "without_dead_taps",
-]
+__all__ = ["NETWORKS", "Network"]
 
 
-def build_resnet18(classes: int, *, seed: int) -> nn.Module:
-    """Return a randomly initialised torchvision ResNet-18.
+@dataclass(frozen=True)
+class Network:
+    """A network of torchvision.
 
-    Args:
-        classes: number of classes, the length of a row of logits.
-        seed: seed of the initial weights. The global random state of torch is left as it was.
-
-    Returns:
-        A module that maps images [batch, 3, height, width] to logits [batch, classes], with torchvision's
-        names and shapes in its `state_dict`.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return resnet18(weights=None, num_classes=classes)
-
-
-def resnet18_with(weights: Mapping[str, torch.Tensor]) -> nn.Module:
-    """Return a ResNet-18 that owns these weights, without drawing initial ones first.
-
-    Args:
-        weights: a complete `state_dict` of torchvision's ResNet-18.
-    """
-    with torch.device("meta"):
-        model = resnet18(weights=None, num_classes=len(weights["fc.bias"]))
-    model.load_state_dict(weights, assign=True)
-    return model
-
-
-class WholeMapConv2d(nn.Module):
-    """A bias-free convolution of a map so small that every output pixel sees the whole of it.
-
-    Such a convolution is one matrix product. `weight` [out, in, rows, columns] holds the live taps only.
+    Attributes:
+        builder: the name of its function in `torchvision.models`.
+        stem: its first convolution.
+        last_layer: the linear layer whose outputs are the logits.
+        block: pattern of the name of a block; what is in none is one by itself, by its first name.
+        shortcut: a part of the names of the layers that shortcuts consist of; empty if there are none.
+        stackable: whether many of them can be trained as one, and without the kernel positions that small
+            images leave unused: plain convolutions without a bias, batch norms and linear layers, and
+            nothing that draws random numbers while it trains. Others are trained one at a time.
     """
 
-    def __init__(self, conv: nn.Conv2d, height: int, width: int):
-        """Take over the live taps of `conv`, which is to be applied to maps of height x width pixels."""
-        super().__init__()
-        self.windows_y, live_y = _windows(height, conv.kernel_size[0], conv.stride[0], conv.padding[0])
-        self.windows_x, live_x = _windows(width, conv.kernel_size[1], conv.stride[1], conv.padding[1])
-        self.live = (live_y, live_x)
-        self.weight = nn.Parameter(conv.weight.detach()[:, :, live_y, live_x].clone())
+    builder: str
+    stem: str
+    last_layer: str
+    block: str
+    shortcut: str
+    stackable: bool
 
-    @staticmethod
-    def fits(conv: nn.Conv2d, height: int, width: int) -> bool:
-        """Whether every output pixel of `conv` sees all of a map of height x width pixels."""
-        plain = conv.groups == 1 and conv.bias is None and conv.dilation == (1, 1)
-        return plain and all(
-            padding + size <= kernel and padding - stride * ((size + 2 * padding - kernel) // stride) >= 0
-            for size, kernel, stride, padding in zip(
-                (height, width), conv.kernel_size, conv.stride, conv.padding, strict=True
-            )
-        )
+    def build(self, classes: int, *, seed: int) -> nn.Module:
+        """Return a randomly initialised network.
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map [batch, in, height, width] to [batch, out, output height, output width]."""
-        kernel = self.weight.permute(0, 2, 3, 1)
-        windows = [kernel[:, y, x].flatten(1) for y in self.windows_y for x in self.windows_x]
-        matrix = torch.cat(windows) if len(windows) > 1 else windows[0]
-        flat = functional.linear(images.permute(0, 2, 3, 1).flatten(1), matrix)
-        shape = (len(images), len(self.windows_y), len(self.windows_x), len(kernel))
-        return flat.view(shape).permute(0, 3, 1, 2)
+        Args:
+            classes: number of classes, the length of a row of logits.
+            seed: seed of the initial weights. The global random state of torch is left as it was.
 
+        Returns:
+            A module that maps images [batch, 3, height, width] to logits [batch, classes], with torchvision's
+            names and shapes in its `state_dict`.
+        """
+        import torch
+        import torchvision
 
-def _windows(size: int, kernel: int, stride: int, padding: int) -> tuple[list[slice], slice]:
-    """Along one axis: which live taps each output pixel uses, and which taps of the kernel are live."""
-    outputs = (size + 2 * padding - kernel) // stride + 1
-    first = padding - stride * (outputs - 1)
-    starts = [padding - stride * output - first for output in range(outputs)]
-    return [slice(start, start + size) for start in starts], slice(first, padding + size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return getattr(torchvision.models, self.builder)(weights=None, num_classes=classes)
 
+    def empty(self, classes: int) -> nn.Module:
+        """Return the network without memory for its weights."""
+        import torch
+        import torchvision
 
-def without_dead_taps(model: nn.Module, image_size: int) -> nn.Module:
-    """Return a copy of `model` that computes the same function of square images, without the dead taps.
+        with torch.device("meta"):
+            return getattr(torchvision.models, self.builder)(weights=None, num_classes=classes)
 
-    Args:
-        model: a network with its weights; it is not modified.
-        image_size: height and width of the images, in pixels.
+    def classes(self, weights: Mapping[str, Any]) -> int:
+        """Return the number of classes that a network with these weights tells apart."""
+        return len(weights[f"{self.last_layer}.bias"])
 
-    Returns:
-        A module with the same outputs up to rounding, in training and in evaluation, for this image size
-        only. Its parameters are those of `model` that can influence an output, so that training moves them
-        as it would move those of `model`.
-    """
-    live = copy.deepcopy(model).eval()
-    sizes: dict[str, tuple[int, int]] = {}
-    hooks = [
-        module.register_forward_pre_hook(
-            lambda _, inputs, name=name: sizes.update({name: tuple(inputs[0].shape[-2:])})
-        )
-        for name, module in live.named_modules()
-        if isinstance(module, nn.Conv2d)
-    ]
-    with torch.no_grad():
-        live(torch.zeros(1, 3, image_size, image_size))
-    for hook in hooks:
-        hook.remove()
-    for name, size in sizes.items():
-        conv = live.get_submodule(name)
-        if conv.kernel_size != (1, 1) and WholeMapConv2d.fits(conv, *size):
-            live.set_submodule(name, WholeMapConv2d(conv, *size))
-    return live.train(model.training)
+    def in_shortcut(self, tensor: str) -> bool:
+        """Whether a tensor belongs to a shortcut."""
+        return bool(self.shortcut) and self.shortcut in tensor
+
+    def last_blocks(self, tensors: Iterable[str], count: int) -> list[str]:
+        """Return the names of the tensors in the last `count` blocks, the last layer being one.
+
+        Args:
+            tensors: the names of all tensors, in the order of the network.
+            count: number of blocks.
+        """
+        blocks: dict[str, list[str]] = {}
+        for name in tensors:
+            found = re.match(self.block, name)
+            blocks.setdefault(found[0] if found else name.partition(".")[0], []).append(name)
+        return [name for block in list(blocks)[-count:] for name in blocks[block]]
 
 
-def parameter_count(model: nn.Module) -> int:
-    """Return the number of trainable weights of `model`."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def forward_flops(model: nn.Module, image_size: int) -> int:
-    """Return the floating-point operations of one image's forward pass: matrix products and convolutions."""
-    training = model.training
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(torch.zeros(1, 3, image_size, image_size))
-    model.train(training)
-    return counter.get_total_flops()
+NETWORKS = {
+    "resnet18": Network("resnet18", "conv1", "fc", r"layer\d+\.\d+", "downsample", stackable=True),
+    # Its convolutions have biases, and it has dropout.
+    "vgg11_bn": Network(
+        "vgg11_bn", "features.0", "classifier.6", r"(features|classifier)\.\d+", "", stackable=False
+    ),
+}
+"""By the name that a configuration gives as `network`."""

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from torch import nn
 
 from random_mask.metrics.competition import logit_scaled_confidence
-from random_mask.settings import Recipe
-from random_mask.training.loop import Images, evaluate, fit
+from random_mask.training.batch import Loss
+from random_mask.training.evaluation import evaluate
+from random_mask.training.images import Images
+from random_mask.training.loop import fit
+from random_mask.training.recipe import Recipe
+from random_mask.training.stacking import Stack
 
 __all__ = ["relearn"]
 
 
 def relearn(
-    network: nn.Module,
+    stack: Stack,
     images: Images,
-    parts: Mapping[str, np.ndarray],
+    splits: Mapping[str, np.ndarray],
     recipe: Recipe,
+    loss: Loss,
     *,
     rngs: Sequence[np.random.Generator],
     precision: str = "fp32",
@@ -26,10 +30,11 @@ def relearn(
     """Fit a stack of networks to the forget set, in place.
 
     Args:
-        network: maps images [batch, models x 3, height, width] to logits [models, batch, classes].
+        stack: the networks.
         images: the data set, on the same device.
-        parts: indices of the images of each part.
+        splits: indices of the images of each split.
         recipe: how, with `images: forget`.
+        loss: what is minimised: cross entropy.
         rngs: for each network, what draws the order of the images.
         precision: as of `fit`.
 
@@ -37,15 +42,15 @@ def relearn(
         float64 [models, epochs + 1]: the mean loss on the forget set, in evaluation mode, before the first
         epoch and after every one.
     """
-    forget = parts["forget"]
+    forget = splits["forget"]
     labels = images.labels.cpu().numpy()[forget]
     losses = []
 
     def look(*_: float) -> None:
-        logits = evaluate(network, images, forget, models=len(rngs))
+        logits = evaluate(stack, images, forget)
         losses.append(np.logaddexp(0, -logit_scaled_confidence(logits, labels)).mean(axis=1))
-        network.train()
+        stack.train()
 
     look()
-    fit(network, images, parts, recipe, rngs=rngs, precision=precision, progress=look)
+    fit(stack, images, splits, recipe, loss, rngs=rngs, precision=precision, progress=look)
     return np.stack(losses, axis=1)

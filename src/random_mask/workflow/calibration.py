@@ -1,6 +1,6 @@
 """Measures what jobs take on one core of this machine: training, the metric, masks, and starting at all.
 
-`workflow.estimate` starts this module once for every core, as `python -m random_mask.workflow.calibration WHAT
+`workflow.estimate` starts this module once a core, as `python -m random_mask.workflow.calibration WHAT
 REQUEST`; the answer is one line of JSON. Each measurement imports what a job of its kind imports and nothing
 else, so that what its process has used when the imports are done is what such a job takes to start.
 """

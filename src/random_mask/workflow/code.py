@@ -5,74 +5,55 @@ The workflow lists them as inputs of each rule, so that a change of code re-runs
 
 from __future__ import annotations
 
-import ast
 import os
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+
+import grimp
 
 __all__ = ["modules_of", "stage_code"]
 
-PACKAGE = Path(__file__).parents[1]
 
-
-def stage_code(stage: str) -> list[str]:
-    """Return the files that a stage runs, relative to the working directory."""
-    return [os.path.relpath(path) for path in modules_of(f"random_mask.stages.{stage}")]
-
-
-def modules_of(module: str, package: Path = PACKAGE) -> list[Path]:
-    """Return the files of the package that run when a module is imported or executed, sorted.
+def stage_code(stage: str, *loaded: str) -> list[str]:
+    """Return the files that a stage runs, relative to the working directory.
 
     Args:
-        module: dotted name of a module, for example `random_mask.stages.finetune`.
-        package: the folder of the package.
+        stage: such as `finetune`.
+        loaded: modules that it loads by name while it runs, as those that a method names.
+    """
+    return [os.path.relpath(path) for path in modules_of(f"random_mask.stages.{stage}", *loaded)]
+
+
+def modules_of(*modules: str) -> list[Path]:
+    """Return the files of a package that run when modules of it are imported or executed, sorted.
+
+    Args:
+        modules: dotted names, for example `random_mask.stages.finetune`.
 
     Raises:
-        FileNotFoundError: if there is no such module.
+        ModuleNotFoundError: if there is no such module.
     """
-    found: set[Path] = set()
-    waiting = [module]
+    package = modules[0].partition(".")[0]
+    graph = _graph(package)
+    waiting, found = set(modules), set[str]()
     while waiting:
-        for file in _files(waiting.pop(), package):
-            if file not in found:
-                found.add(file)
-                waiting.extend(_imports(file, package))
-    return sorted(found)
-
-
-def _files(module: str, package: Path) -> list[Path]:
-    """Return the file of a module and those of the packages around it."""
-    parts = module.split(".")[1:]
-    around = [package.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts) + 1)]
-    plain = package.joinpath(*parts).with_suffix(".py")
-    if plain.is_file():
-        return [*around[:-1], plain]
-    if not around[-1].is_file():
-        raise FileNotFoundError(f"no module {module} in {package}")
-    return around
+        module = waiting.pop()
+        if module not in graph.modules:
+            raise ModuleNotFoundError(f"no module {module}")
+        found.add(module)
+        # The packages around a module are imported before it.
+        around = {module.rpartition(".")[0]} - {""}
+        waiting |= (graph.find_modules_directly_imported_by(module) | around) - found
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    root = Path(spec.origin).parent
+    plain = [root.joinpath(*name.split(".")[1:]) for name in found]
+    return sorted(path / "__init__.py" if path.is_dir() else path.with_suffix(".py") for path in plain)
 
 
 @cache
-def _imports(file: Path, package: Path) -> list[str]:
-    """Return the modules of the package that a file imports anywhere in its text."""
-    name = package.name
-    dotted = [name, *file.relative_to(package).with_suffix("").parts]
-    here = dotted[:-1]
-    found = []
-    for node in ast.walk(ast.parse(file.read_text(), filename=str(file))):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names if alias.name.split(".")[0] == name]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join([*here[: len(here) - node.level + 1], node.module or ""]).rstrip(".")
-            base = base if node.level else node.module
-            if base.split(".")[0] == name:
-                found += [
-                    base,
-                    *(f"{base}.{alias.name}" for alias in node.names if _is_module(base, alias, package)),
-                ]
-    return found
-
-
-def _is_module(base: str, alias: ast.alias, package: Path) -> bool:
-    path = package.joinpath(*base.split(".")[1:], alias.name)
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+def _graph(package: str) -> grimp.ImportGraph:
+    """Return who imports whom, anywhere in the text but where only a type checker reads."""
+    return grimp.build_graph(package, cache_dir=None, exclude_type_checking_imports=True)

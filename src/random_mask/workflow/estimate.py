@@ -17,16 +17,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from random_mask.experiment.config import Experiment
+from random_mask.artifacts.machine import machine
+from random_mask.experiment.config import Experiment, load
 from random_mask.experiment.cost import BACKWARD, Speed, Work, looked_at, work_of
 from random_mask.experiment.cost import seconds as price
 from random_mask.metrics.intervals import SMALLEST_FLEET, subset_size
 from random_mask.settings import RandomMask, Step
 from random_mask.workflow.paths import shards
+from random_mask.workflow.progress import columns, duration
 
-__all__ = ["Estimate", "Gpu", "Job", "Pace", "calibrate", "jobs_of", "predict", "wall_time"]
+__all__ = ["Estimate", "Gpu", "Job", "Pace", "calibrate", "jobs_of", "predict", "report", "wall_time"]
 
 KINDS = ("training", "evaluation", "start-up", "report")
 """What the seconds of a job are spent on: models; their logits and the metric with its intervals; starting
@@ -571,3 +574,42 @@ def _jobs_of_models(experiment: Experiment) -> Iterator[int]:
             yield last - first + 1
     if experiment.relearn:
         yield experiment.relearn.models
+
+
+def report(config: Path, cores: int | None, seconds: float) -> str:
+    """Return, as text for the terminal, what an experiment costs on this machine.
+
+    Args:
+        config: its configuration.
+        cores: that will run it, or None for those of this machine.
+        seconds: how long training is measured.
+
+    Raises:
+        InputError: if the configuration is wrong.
+    """
+    experiment = load(config)
+    here = machine()
+    cores = cores or here["cores"]
+    pace = calibrate(experiment, seconds=seconds)
+    found = predict(experiment, pace, cores)
+    batch = experiment.training.batch
+    step = price(Work(batch, 1, pace.flops, pace.weights), pace.live[batch])
+    rows = [("core hours", f"{found.core_seconds / 3600:.3g}", "")]
+    for kind, spent in found.by_kind().items():
+        rows.append((f"  {kind}", f"{spent / 3600:.3g}", f"{spent / found.core_seconds:.0%}"))
+    if pace.gpu:
+        rows.append(("GPU hours", f"{found.gpu_seconds / 3600:.3g}", f"on {pace.gpu.count}"))
+    rows.append(("wall time", duration(found.wall), f"on {cores} core{'s' * (cores > 1)}"))
+    rows.append(("memory", f"{found.memory / 1e9:.1f} GB", "of all jobs at a time"))
+    rows.append(("disk", f"{found.disk / 1e9:.2g} GB", "at most"))
+    lines = [
+        f"{experiment.experiment}: {sum(found.jobs.values())} jobs, which train {found.models} models",
+        f"a core of this machine ({here['processor']}) trains on {batch / step:.0f} images a second "
+        f"while all {here['cores']} do\n",
+        columns(rows),
+    ]
+    if not experiment.data.forgotten:
+        lines.append(
+            f"\nthe size of the forget set is not known yet: a training image in {ASSUMED} was assumed"
+        )
+    return "\n".join(lines)

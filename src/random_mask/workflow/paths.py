@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from random_mask.data.settings import ARCHIVES
 from random_mask.experiment.config import Experiment, load
-from random_mask.settings import ARCHIVES, Perturbation, RandomMask
+from random_mask.methods import catalogue
+from random_mask.methods.random_mask import RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
 
@@ -168,13 +170,27 @@ class Plan:
         known = self.experiment.all_methods()
         return [_plain(step) for step in known[method].steps()] if method in known else []
 
-    def perturbations(self, method: str) -> list[dict[str, Any]]:
+    def mask_drawings(self, method: str) -> list[dict[str, Any] | None]:
         """Return, for each step of a method and each cycle of it, how its masks are drawn, if it has any."""
         steps = self.experiment.all_methods()[method].steps()
-        drawn = [_drawing(step.perturb) for step in steps for _ in range(step.cycles)]
-        while drawn and drawn[-1] == NOTHING:
+        drawn = [
+            step.perturb.drawing() if isinstance(step.perturb, RandomMask) else None
+            for step in steps
+            for _ in range(step.cycles)
+        ]
+        while drawn and drawn[-1] is None:
             drawn.pop()
         return drawn
+
+    def modules(self, method: str | None = None) -> list[str]:
+        """Return the modules that a fleet loads by name: of a method, or of training from scratch."""
+        steps = self.steps(method) if method else []
+        return catalogue.modules_of(steps or [{"finetune": [_plain(self.experiment.training)]}])
+
+    def relearn_modules(self, role: str) -> list[str]:
+        """Return the modules that relearning loads by name: those of the fleet, and of relearning itself."""
+        again = [{"finetune": [_plain(self.experiment.relearn.finetune)]}] if self.experiment.relearn else []
+        return sorted({*self.modules(role.partition("/")[0]), *catalogue.modules_of(again)})
 
     @property
     def data(self) -> dict[str, Any]:
@@ -306,16 +322,6 @@ def _source(folder: str) -> Path:
     """Return where the numbers of a folder's paper are: in it, or where the authors' results are kept."""
     path = Path(folder)
     return REFERENCE / path.parent.name if path.name == "reference" else path
-
-
-NOTHING = {"name": "none"}
-
-
-def _drawing(section: Perturbation) -> dict[str, Any]:
-    """Return what the masks of a perturbation depend on, but not what is done with them."""
-    if not isinstance(section, RandomMask):
-        return NOTHING
-    return section.model_dump(mode="json", exclude={"fill", "rescale", "held"})
 
 
 def _plain(value: Any) -> Any:

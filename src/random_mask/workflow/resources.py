@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from random_mask.data.settings import ARCHIVES, DATASET_SIZES
 from random_mask.experiment.config import Experiment
-from random_mask.settings import ARCHIVES, DATASET_SIZES, Recipe
+from random_mask.training.recipe import Recipe
 
 __all__ = ["Needs"]
 
@@ -85,7 +86,7 @@ class Needs:
             return 1
         if rule == "relearn":
             return self.experiment.relearn.models
-        return _models(wildcards) if rule in ("retrain", "finetune") else 0
+        return _models(wildcards) if rule in ("retrain", "unlearn") else 0
 
     def seconds(self, rule: str, wildcards: Wildcards) -> float:
         """Return what a job takes of a slow core, without starting Python."""
@@ -97,7 +98,7 @@ class Needs:
                 return 2 * self._training_seconds(self.experiment.training, data.train)
             case "retrain":
                 return _models(wildcards) * self._training_seconds(self.experiment.training, retain)
-            case "finetune":
+            case "unlearn":
                 return _models(wildcards) * self._unlearning_seconds(wildcards.method)
             case "relearn":  # the model once more, then an epoch is as much training as evaluation
                 relearning = self.experiment.relearn
@@ -109,7 +110,7 @@ class Needs:
                 )
                 again = self._training_seconds(relearning.finetune, 2 * (data.forgotten or data.train // 10))
                 return relearning.models * (trained + again)
-            case "perturb":
+            case "mask":
                 return _models(wildcards) * SECONDS_A_MASK
             case "evaluate":
                 return resampled
@@ -142,7 +143,7 @@ class Needs:
         # As it is read, and in the order in which it is used.
         pixels = 2 * self._images * self._area * IMAGE_MB
         match rule:
-            case "train_original" | "retrain" | "finetune" | "relearn":
+            case "train_original" | "retrain" | "unlearn" | "relearn":
                 steps = [step for m in self.experiment.methods.values() for step in m.steps()]
                 batches = [recipe.batch for step in steps for recipe in step.finetune]
                 at_once = max(EVALUATED_AT_ONCE, self.experiment.training.batch, *batches)
@@ -154,7 +155,7 @@ class Needs:
                 return (
                     TORCH_MB + pixels + model + (1 if rule == "train_original" else _models(wildcards)) * each
                 )
-            case "perturb":  # a byte a weight while masks are drawn
+            case "mask":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
             case "evaluate" | "measure":  # two fleets, joined from their shards
                 return NUMPY_MB + 4 * self.experiment.models * self._kept * self._logits_mb

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pydantic import BaseModel
 
 from random_mask.artifacts.files import write_text
 from random_mask.artifacts.weights import read_weights, write_masks
-from random_mask.methods.perturb import draw_masks, parameters
+from random_mask.methods.perturbation import parameters
+from random_mask.methods.random_mask import RandomMask, draw_masks
 from random_mask.seeds import generator
-from random_mask.settings import Perturbation, RandomMask
 from random_mask.stages.command import Input, Output, progress, run
+from random_mask.training.networks import NETWORKS
 
 
 class Settings(BaseModel):
     """What this stage depends on."""
 
     seed: int
-    steps: list[Perturbation]
+    network: str
+    steps: list[dict[str, Any] | None]
+    """How the masks of each step are drawn, none for a step without."""
 
 
 def main(
@@ -27,22 +32,12 @@ def main(
     original = read_weights(weights)
     drawn: dict[tuple[int, int], dict[str, np.ndarray]] = {}
     for index in range(first, last + 1):
-        for step, section in enumerate(settings.steps):
-            if isinstance(section, RandomMask):
-                drawn[index, step] = draw_masks(
-                    original,
-                    ratio=section.ratio,
-                    ratio_to=section.ratio_to,
-                    spare=section.spare,
-                    only=section.only,
-                    unit=section.unit,
-                    rng=generator(
-                        settings.seed,
-                        role,
-                        index if section.drawn == "model" else 0,
-                        f"mask/{step}" if step else "mask",
-                    ),
-                )
+        for step, content in enumerate(settings.steps):
+            if content is not None:
+                section = RandomMask.model_validate(content)
+                model = index if section.per == "model" else 0
+                rng = generator(settings.seed, role, model, f"mask/{step}" if step else "mask")
+                drawn[index, step] = draw_masks(original, section, rng, NETWORKS[settings.network])
     write_masks(masks, drawn, {"seed": str(settings.seed), "role": role})
     rows = [
         {
@@ -57,7 +52,7 @@ def main(
     ]
     lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
     write_text(table, "\n".join(lines) + "\n")
-    weights_in_all, masked_in_all = (sum(row[key] for row in rows) for key in ("weights", "masked"))
+    weights_in_all, masked_in_all = (sum(int(row[key]) for row in rows) for key in ("weights", "masked"))
     progress(f"{role}: {masked_in_all / weights_in_all:.1%} of the weights masked")
 
 

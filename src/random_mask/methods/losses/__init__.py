@@ -1,0 +1,1 @@
+"""Losses: each file is one, its settings and its function."""

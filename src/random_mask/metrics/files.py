@@ -1,0 +1,102 @@
+"""Fleets of models from anywhere, one `.npz` file each, for the competition's score."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from random_mask.errors import InputError
+from random_mask.metrics.competition import logit_scaled_confidence
+from random_mask.metrics.intervals import Fleet, Interval, score_intervals
+
+__all__ = ["FleetFile", "read", "scores"]
+
+
+@dataclass(frozen=True, eq=False)
+class FleetFile:
+    """What a file holds.
+
+    Attributes:
+        path: the file.
+        fleet: its models; accuracies that it lacks are taken as 1.
+        has_accuracies: whether it has those on retain and test.
+        labels: [forget examples], or None where it holds confidences without them.
+    """
+
+    path: Path
+    fleet: Fleet
+    has_accuracies: bool
+    labels: np.ndarray | None
+
+
+def read(path: Path) -> FleetFile:
+    """Read a fleet: `confidences`, or `logits` and `labels`; `retain_accuracy` and `test_accuracy` if there.
+
+    Raises:
+        InputError: if the file is missing, is no such archive, or holds what cannot be.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
+        # np.load returns a bare array, which is no context manager, for a .npy file.
+        raise InputError(
+            f"{path}: not a .npz archive of plain arrays; write it with numpy.savez, without object arrays"
+        ) from None
+    if "confidences" not in arrays and not {"logits", "labels"} <= arrays.keys():
+        names = sorted(arrays)
+        held = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise InputError(
+            f"{path}: holds {held or 'no array'}; it needs `confidences`, or `logits` "
+            "and `labels` (see random-mask score --help)"
+        )
+    try:
+        confidences = arrays.get("confidences")
+        if confidences is None:
+            confidences = arrays["logits"]
+            if confidences.ndim != 3:
+                raise ValueError(f"logits must be [models, examples, classes], not {confidences.shape}")
+            confidences = logit_scaled_confidence(confidences, arrays["labels"])
+        ones = np.ones(len(confidences)) if confidences.ndim else np.ones(())
+        accuracies = [arrays.get(name, ones) for name in ("retain_accuracy", "test_accuracy")]
+        fleet = Fleet(confidences, *accuracies)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    return FleetFile(path, fleet, {"retain_accuracy", "test_accuracy"} <= arrays.keys(), arrays.get("labels"))
+
+
+def scores(unlearned: FleetFile, retrained: FleetFile, *, seed: int, replicates: int) -> dict[str, Interval]:
+    """Return the 95 % intervals of "forgetting_quality" and, where both have accuracies, "score".
+
+    Arguments are those of `random_mask.metrics.intervals.score_intervals`.
+
+    Raises:
+        InputError: if the fleets cannot be compared.
+    """
+    n_examples, n_retrained = (file.fleet.confidences.shape[1] for file in (unlearned, retrained))
+    same = "both need the same examples, in the same order"
+    if n_examples != n_retrained:
+        raise InputError(
+            f"{unlearned.path} holds {n_examples} forget examples but {retrained.path} {n_retrained}; {same}"
+        )
+    if unlearned.labels is not None and retrained.labels is not None:
+        for number, (ours, theirs) in enumerate(zip(unlearned.labels, retrained.labels, strict=True)):
+            if ours != theirs:
+                raise InputError(
+                    f"{unlearned.path}: labels[{number}] is {ours}, but in {retrained.path} {theirs}; {same}"
+                )
+    try:
+        found = score_intervals(unlearned.fleet, retrained.fleet, seed=seed, replicates=replicates)
+    except ValueError as error:
+        raise InputError(f"{unlearned.path} against {retrained.path}: {error}") from None
+    if not (unlearned.has_accuracies and retrained.has_accuracies):
+        del found["score"]
+    return found
