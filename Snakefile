@@ -50,13 +50,15 @@ onstart:
 onsuccess:
     if "all" in terminal.rules and not workflow.touch:
         shell("{sys.executable:q} -m random_mask.cli summary {plan.results:q}")
+        if plan.left_out:
+            print(plan.left_out, flush=True)
 
 
 rule all:
     """The paper, the scores behind it, and where everything comes from."""
     default_target: True
     input:
-        plan.path("paper.pdf"),
+        plan.paper,
         plan.path("scores.csv"),
         plan.path("claims.csv"),
         plan.path("provenance.json"),

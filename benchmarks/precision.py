@@ -38,7 +38,7 @@ from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
 from random_mask.metrics.intervals import CONFIDENCE, Fleet, Interval, paired_difference, score_intervals
 from random_mask.stages import retrain, unlearn
-from random_mask.stages.evaluate import as_fleet
+from random_mask.stages.judging import StoredFleet
 from random_mask.workflow.paths import Plan, shards
 
 METHOD = "random_mask"
@@ -227,7 +227,8 @@ def report(options: argparse.Namespace) -> None:
         trained = in_bf16(experiment, models, Path(folder))
     arrays = {f"{name} fp32": fleet for name, fleet in in_fp32.items()}
     arrays |= {f"{name} bf16": fleet for name, fleet in trained.items()}
-    fleets = {name: as_fleet(array, labels) for name, array in arrays.items()}
+    stored = {name: StoredFleet(array, {"forget": labels}) for name, array in arrays.items()}
+    fleets = {name: one.with_confidences(one.confidences("forget")) for name, one in stored.items()}
     way = "autocast" if options.hardware else "emulated"
     print(f"{machine()['processor']}, {os.cpu_count()} cores, torch {torch.__version__}; bf16: {way}")
     print(f"{experiment.experiment}, N = {models}, {len(labels)} forget examples", end=", ")

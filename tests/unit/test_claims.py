@@ -121,9 +121,9 @@ def test_a_distance_from_retraining_is_that_of_the_measure():
 
 
 def test_to_lead_is_to_lead_every_other_tuned_method():
-    others = [f"other_{number}_tuned" for number in range(8)]
+    others = [f"other_{number}" for number in range(8)]
     plain = {
-        "a": "mine_tuned",
+        "a": "mine",
         "original": 0,
         "quantity": "score",
         "difference": 0.05,
@@ -131,13 +131,13 @@ def test_to_lead_is_to_lead_every_other_tuned_method():
         "high": 0.08,
     }
     rows = [plain | {"b": other} for other in others] + [plain | {"b": "untuned", "low": -1}]
-    names = ["mine_tuned", *others, "untuned", "retrain"]
+    names = ["mine", *others, "untuned", "retrain"]
     scores = pd.DataFrame({"method": names, "original": 0, "n_models": 16, "score": 0.1})
     empty = pd.DataFrame(columns=["method", "original", "measure", "value", "low", "high"])
-    lead = claim(quantity={"kind": "lead", "of": "mine_tuned"})
+    lead = claim(quantity={"kind": "lead", "of": "mine"})
 
     def found(rows) -> tuple:
-        row = judged(lead, Results(scores, pd.DataFrame(rows), empty, {}))
+        row = judged(lead, Results(scores, pd.DataFrame(rows), empty, {}, tuned=["mine", *others]))
         return row["verdict"], row["estimate"], row["low"], row["high"]
 
     assert found(rows) == ("supported", 0.05, 0.02, 0.08)

@@ -50,6 +50,8 @@ RELEARN = {
     **{"images": "forget", "epochs": 2, "batch": 64, "optimizer": "adam"},
     **{"learning_rate": 1e-4, "schedule": "constant"},
 }
+NO_MORE = {"ratio_sweep": None, "tuned": None}
+"""Of an experiment without what its methods are for."""
 MISTAKES = [
     ("modles", 16, "modles: unknown key"),
     ("data.trian", 5, "data.trian: unknown key"),
@@ -82,16 +84,29 @@ MISTAKES = [
     ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown key"),
     ("ratio_sweep.ratios", [0.1, 0.10000001], "ratio_sweep.ratios: a ratio stands twice"),
     (
-        "methods.random_mask.perturb",
-        {"name": "none"},
-        "methods.random_mask.perturb: the paper takes",
+        "methods.random_mask.variant_of",
+        "random_mask",
+        "methods.random_mask.variant_of: there is no other method random_mask; correct its name",
     ),
     (
-        "methods.random_mask.perturb.spare",
-        "described",
-        "methods.random_mask.perturb: the paper takes",
+        "methods.random_mask.variant_of",
+        "mine",
+        "methods.random_mask.variant_of: there is no other method mine",
     ),
-    ("methods.finetune.perturb", MASK, "methods.finetune.perturb: the paper takes"),
+    (
+        "methods.random_mask.compare_with",
+        ["a"],
+        "methods.random_mask.compare_with: there is no other method a",
+    ),
+    ("methods.random_mask.group", "team", "methods.random_mask.group: "),
+    ("ratio_sweep.of", "mine", "ratio_sweep.of: mine; name the method whose ratio is varied"),
+    ("ratio_sweep.of", "finetune", "ratio_sweep.of: finetune has no mask of one ratio"),
+    ("methods.random_mask.perturb.ratio_to", 0.5, "ratio_sweep.of: random_mask has no mask of one ratio"),
+    (
+        "search",
+        {"trials": 1, "budget": 1, "spaces": {"random_mask": {"perturb.ratio": [0.1]}}},
+        "ratio_sweep.of: random_mask is searched, so that it is run in trials alone",
+    ),
     ("training.learning_rate", float("inf"), "training.learning_rate: "),
     ("models", 10_000, "models: "),
     ("ratio_sweep.ratios", [0.1, 2], "ratio_sweep.ratios.1: "),
@@ -146,11 +161,52 @@ def test_a_missing_section_is_named(content):
         validate(content)
 
 
-@pytest.mark.parametrize("name", ["finetune", "random_mask", "random_mask_described"])
-def test_the_methods_of_the_paper_are_required(content, name):
-    del content["methods"][name]
-    with pytest.raises(InputError, match=rf"methods\.{name}: missing"):
-        validate(content)
+def test_any_methods_are_an_experiment(content):
+    recipe = content["training"]
+    experiment = validate(content | {"methods": {"mine": {"finetune": recipe}}, **NO_MORE})
+    assert experiment.shown() == experiment.drawn() == list(experiment.all_methods()) == ["mine"]
+    assert experiment.pairs() == experiment.ablations() == experiment.tuned_methods() == []
+    assert experiment.swept_method() is None
+    assert experiment.ratio_series() == {}
+
+
+def test_pairs_follow_from_fields_and_not_from_names(content):
+    recipe = content["training"]
+    methods = {
+        "b": {"finetune": recipe, "compare_with": ["random_mask_c", "retrain"]},
+        "random_mask_c": {"finetune": recipe},
+        "d_tuned": {"finetune": recipe, "main": True, "variant_of": "b"},
+        "e": {"finetune": recipe, "main": True, "tuned_from": "elsewhere"},
+    }
+    experiment = validate(content | {"methods": methods, **NO_MORE})
+    all_others = [("e", other) for other in ("b", "random_mask_c", "d_tuned", "retrain")]
+    assert experiment.pairs() == [("b", "random_mask_c"), ("b", "retrain"), ("d_tuned", "b"), *all_others]
+    assert experiment.ablations() == [("d_tuned", "b")]
+    assert experiment.tuned_methods() == ["e"]
+    control = methods | {"e": methods["e"] | {"group": "control"}}
+    assert validate(content | {"methods": control, **NO_MORE}).pairs() == experiment.pairs()[:3]
+
+
+def test_of_many_methods_the_main_ones_are_drawn(content):
+    recipe = content["training"]
+    methods = {name: {"finetune": recipe, "main": name in "cg"} for name in "abcdefg"}
+    assert validate(content | {"methods": methods, **NO_MORE}).drawn() == ["c", "g"]
+    few = {name: methods[name] for name in "abcdef"}
+    assert validate(content | {"methods": few, **NO_MORE}).drawn() == list("abcdef")
+    no_main = {name: {"finetune": recipe} for name in "abcdefg"}
+    assert validate(content | {"methods": no_main, **NO_MORE}).drawn() == list("abcdef")
+
+
+@pytest.mark.parametrize("name", ["digits", "smoke"])
+def test_the_pairs_of_the_experiments_of_the_paper(name):
+    mask, described, tuned = "random_mask", "random_mask_described", "random_mask_tuned"
+    sweep = ["random_mask_ratio_0", "random_mask_ratio_0.15", "random_mask_ratio_0.5"]
+    pairs = {(mask, "finetune"), (described, mask), (mask, "retrain"), ("finetune", "retrain")}
+    pairs |= {(mask, swept) for swept in (sweep if name == "digits" else sweep[:1])}
+    if name == "digits":
+        others = ("finetune", sweep[0], mask, described, "unmasked_tuned", "retrain")
+        pairs |= {(tuned, other) for other in others}
+    assert set(load(ROOT / "config" / f"{name}.yaml").pairs()) == pairs
 
 
 @pytest.mark.parametrize("name", ["original", "retrain", "oracle"])
@@ -202,6 +258,23 @@ def test_the_sweep_adds_a_fleet_for_every_ratio(content):
     for ratio, name in series.items():
         assert methods[name].perturb.ratio == ratio
         assert methods[name].finetune == methods["random_mask"].finetune
+
+
+def test_the_sweep_is_of_any_method_with_a_mask(content):
+    content["methods"]["mine"] = content["methods"].pop("random_mask") | {"compare_with": [], "title": "Mine"}
+    del content["methods"]["random_mask_described"]
+    experiment = validate(content | {"tuned": None})
+    assert experiment.swept_method() == "mine"
+    assert experiment.unmasked() == "mine_ratio_0"
+    assert experiment.shown() == ["finetune", "mine_ratio_0", "mine"]
+    swept = experiment.all_methods()
+    assert swept["mine_ratio_0"].group == "control"
+    assert swept["mine_ratio_0.5"].called("mine_ratio_0.5") == "Mine ratio 0.5"
+    content["methods"]["second"] = content["methods"]["mine"]
+    with pytest.raises(InputError, match=r"ratio_sweep\.of: missing; name the method whose ratio is varied"):
+        validate(content | {"tuned": None})
+    content["ratio_sweep"]["of"] = "second"
+    assert validate(content | {"tuned": None}).unmasked() == "second_ratio_0"
 
 
 def test_every_method_has_the_same_budget(content):

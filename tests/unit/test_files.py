@@ -6,7 +6,7 @@ import pytest
 from random_mask.methods.perturb import draw_masks
 
 from random_mask.artifacts.files import read_npz, read_text, replacing, write_npz, write_text
-from random_mask.artifacts.shards import read_fleet, repeated
+from random_mask.artifacts.shards import read_fleet
 from random_mask.artifacts.weights import read_masks, read_weights, write_masks, write_weights
 from random_mask.errors import InputError
 
@@ -130,9 +130,3 @@ def test_shards_that_do_not_belong_together_are_named(tmp_path):
         write_npz(path, {"logits": np.zeros((2, 3 + n))})
     with pytest.raises(InputError, match=r"1\.npz: does not fit .*0\.npz"):
         read_fleet(paths)
-
-
-def test_a_fleet_of_copies():
-    fleet = repeated({"accuracy_test": np.array([0.5]), "logits": np.ones((1, 2, 3))}, 4)
-    assert fleet["accuracy_test"].tolist() == [0.5] * 4
-    assert fleet["logits"].shape == (4, 2, 3)

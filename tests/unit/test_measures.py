@@ -20,6 +20,7 @@ from random_mask.metrics.intervals import (
 )
 from random_mask.report import figures, numbers, tables
 from random_mask.report.measures import MEASURES, correlations, nearness
+from random_mask.stages.judging import StoredFleet
 from random_mask.stages.measure import measures_of, relearn_times
 
 
@@ -297,21 +298,21 @@ def test_who_does_not_get_there_leaves_an_end_of_the_interval_open():
 
 def test_relearn_times_are_those_until_the_loss_of_the_original(tmp_path):
     # A confidence of f is a loss of log(1 + exp(-f)); here that of every example is log 2.
-    original = {"logits_forget": np.zeros((1, 3, 2), np.float32)}
+    original = StoredFleet(
+        {"logits_forget": np.zeros((1, 3, 2), np.float32)}, {"forget": np.array([0, 1, 0])}
+    )
     curves = {
         "oracle": [[4 * math.log(2), math.log(2), 0.1]] * 2,
         "mine": [[0.1] * 3, [math.log(4), 0.1, 0.1]],
     }
-    files = {name: tmp_path / f"{name}.npz" for name in ("original", *curves)}
-    write_npz(files["original"], original)
+    files = {name: tmp_path / f"{name}.npz" for name in curves}
     for name, losses in curves.items():
         write_npz(files[name], {"loss": np.array(losses)})
-    labels = np.array([0, 1, 0])
-    found = relearn_times([files["mine"], files["oracle"]], files["original"], labels)
+    found = relearn_times([files["mine"], files["oracle"]], original)
     within = math.log(2) / math.log(math.log(4) / 0.1)
     assert found["relearn_epochs"].estimate == pytest.approx(within / 2)
     assert found["relearn_gap"].estimate == pytest.approx(within / 2 - 1)
-    untouched = relearn_times([files["oracle"]], files["original"], labels)
+    untouched = relearn_times([files["oracle"]], original)
     assert untouched["relearn_epochs"].estimate == 0
     assert untouched["relearn_gap"].estimate == pytest.approx(-1)
 
@@ -322,20 +323,20 @@ def test_relearn_times_are_those_until_the_loss_of_the_original(tmp_path):
 def stored(seed, models):
     rng = np.random.default_rng(seed)
     kept = {f"logits_{part}": rng.normal(size=(models, 12, 3)).astype(np.float32) for part in PARTS}
-    return kept | {f"accuracy_{part}": rng.uniform(0.5, 1, models) for part in PARTS}
+    kept |= {f"accuracy_{part}": rng.uniform(0.5, 1, models) for part in PARTS}
+    return StoredFleet(kept, {part: np.arange(12) % 3 for part in PARTS} | {"retain": np.arange(40) % 3})
 
 
 @pytest.mark.parametrize("models", [2, 4, 8])
 def test_all_measures_of_stored_fleets(models):
-    labels = {part: np.arange(12) % 3 for part in PARTS} | {"retain": np.arange(40) % 3}
-    found = measures_of(stored(0, models), stored(1, models), labels, seed=0, replicates=5)
+    found = measures_of(stored(0, models), stored(1, models), seed=0, replicates=5)
     assert MEASURES.keys() - {"relearn_gap"} <= found.keys()
     for name, each in found.items():
         if name.startswith("ulira") and models < ulira.SMALLEST:
             assert math.isnan(each.estimate)
         else:
             assert each.low <= each.estimate <= each.high, name
-    again = measures_of(stored(0, models), stored(1, models), labels, seed=0, replicates=5)
+    again = measures_of(stored(0, models), stored(1, models), seed=0, replicates=5)
     np.testing.assert_equal({n: vars(i) for n, i in again.items()}, {n: vars(i) for n, i in found.items()})
 
 
@@ -380,7 +381,7 @@ def test_correlations_are_of_methods_and_turned_so_that_more_is_better():
 
 def test_numbers_of_the_paper_leave_out_what_is_unknown():
     measures, scores = table({"score": [0.0, *SWAPPED, 0.9], "tow": [1.0, *EIGHT, 0.1]})
-    found = numbers._measures(measures, scores)
+    found = numbers._measures(measures, scores, None, None)
     assert {
         key: found[key]
         for key in ("measures/a/tow", "measures/a/tow_low", "agreement/tow", "agreement/methods")
@@ -391,13 +392,12 @@ def test_numbers_of_the_paper_leave_out_what_is_unknown():
         "agreement/methods": "8",
     }
     assert {key.split("/")[-1].partition("_")[0] for key in found} == {"tow", "methods"}
-    mine = measures.replace({"method": {"a": "random_mask", "b": "random_mask_ratio_0"}})
-    found = numbers._measures(mine, scores)
+    found = numbers._measures(measures, scores, "a", "b")
     assert found["nearness/tow/words"] == numbers.UNDECIDED
     assert found["nearness/tow/difference"] == "0.100"
     assert found["nearness/tow/high"] == f"{0.1 + np.hypot(0.1, 0.1):.3f}"
-    open_ended = mine.assign(high=np.nan)
-    assert numbers._measures(open_ended, scores)["measures/random_mask/tow_high"] == numbers.UNKNOWN
+    open_ended = measures.assign(high=np.nan)
+    assert numbers._measures(open_ended, scores, "a", "b")["measures/a/tow_high"] == numbers.UNKNOWN
 
 
 def test_the_figure_says_what_it_needs():
@@ -410,14 +410,14 @@ def test_the_figure_says_what_it_needs():
 
 def test_the_table_has_no_column_for_what_an_experiment_did_not_measure():
     measures, _ = table({"score": [0.0] * 4} | {name: [0.1, 0.2, 0.3, 0.4] for name in MEASURES})
-    assert "Relearn gap" in tables.measures(measures, ["a", "b"])
+    assert "Relearn gap" in tables.measures(measures, ["a", "b"], str)
     fewer = measures[measures["measure"] != "relearn_gap"]
-    assert "Relearn gap" not in tables.measures(fewer, ["a", "b"])
+    assert "Relearn gap" not in tables.measures(fewer, ["a", "b"], str)
 
 
 def test_the_tables_of_measures_share_them_out():
     measures, _ = table({"score": [0.0] * 4} | {name: [0.1, 0.2, 0.3, 0.4] for name in MEASURES})
-    texts = [tables.measures(measures, ["a", "b"], main=main) for main in (True, False)]
+    texts = [tables.measures(measures, ["a", "b"], str, main=main) for main in (True, False)]
     assert all(sum(measure.head in text for text in texts) == 1 for measure in MEASURES.values())
 
 
@@ -445,8 +445,8 @@ def test_the_table_has_a_row_for_every_method_and_says_what_is_unknown():
     shown = [name for name, measure in MEASURES.items() if measure.in_table]
     values = {"score": [0.0] * 4} | {name: [0.1, 0.2, 0.3, 0.4] for name in shown}
     measures, _ = table(values | {"ulira_accuracy": [np.nan] * 4})
-    body = tables.measures(measures, ["a", "b"]).partition(r"\midrule")[2].splitlines()
+    body = tables.measures(measures, ["a", "b"], str.upper).partition(r"\midrule")[2].splitlines()
     rows = [row.split(" & ") for row in body if "&" in row]
-    assert [row[0] for row in rows] == ["Original", "A", "B", "Retrained"]
+    assert [row[0] for row in rows] == ["ORIGINAL", "A", "B", "RETRAIN"]
     assert {row[1] for row in rows} == {"--"}
     assert rows[1][2] == r"$0.20$ {\scriptsize $[0.10, 0.30]$}"

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from random_mask.experiment.config import load
+from random_mask.experiment.config import load, validate
 from random_mask.report import figures, numbers, tables
+from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
-from random_mask.report.names import OPEN, colour, label
 from random_mask.report.originals import over_originals
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +17,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def experiment():
     return load(ROOT / "config" / "digits.yaml")
+
+
+@pytest.fixture(scope="module")
+def labels(experiment):
+    return Labels(experiment)
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +180,9 @@ def test_what_the_text_compares_a_value_with_is_written_as_the_value_is(path):
 
 def test_the_section_of_ablations_is_there_if_all_its_methods_are():
     text = (ROOT / "paper" / "sections" / "ablations.tex").read_text()
-    assert set(re.findall(r"random_mask_\w+", text)) == numbers.ABLATIONS
-    assert set(load(ROOT / "config" / "digits-all.yaml").shown()) >= numbers.ABLATIONS
+    (condition,) = re.findall(r"\\ifscoresknown\{([^}]*)\}", text)
+    assert set(re.findall(r"random_mask_\w+", text)) == set(condition.split(","))
+    assert set(load(ROOT / "config" / "digits-all.yaml").shown()) >= set(condition.split(","))
 
 
 @pytest.mark.parametrize("section", ["results", "ablations", "claims"])
@@ -185,7 +191,9 @@ def test_no_number_of_a_result_is_typed_by_hand(section):
     text = re.sub(r"(?<!\\)%.*", "", text)
     # Keys, labels, file names and what a value is compared with may hold digits.
     text = re.sub(r"\\ifresult\{[^}]*\}\{[^}]*\}", "", text)
-    commands = "result|estimate|difference|nearness|ifresultknown|citet|citep|Cref|cref|label|ref"
+    commands = (
+        "result|estimate|difference|nearness|ifresultknown|ifscoresknown|citet|citep|Cref|cref|label|ref"
+    )
     text = re.sub(rf"\\({commands})\{{[^}}]*\}}", "", text)
     text = re.sub(r"\\setlength{\\tabcolsep}{\dpt}", "", text)
     assert not re.search(r"\d", text), re.findall(r".{20}\d.{20}", text)
@@ -194,21 +202,20 @@ def test_no_number_of_a_result_is_typed_by_hand(section):
 def test_methods_with_a_dagger_are_those_of_the_document_and_the_document_has_all():
     lines = (ROOT / "docs" / "methods.md").read_text().splitlines()
     marked = {re.search(r"`(\w+)` †", line)[1] for line in lines if line.startswith("|") and "` †" in line}
-    assert marked == OPEN
+    methods = load(ROOT / "config" / "digits-all.yaml").methods
+    untuned = {name: method for name, method in methods.items() if not method.tuned_from}
+    assert marked == {name for name, method in untuned.items() if method.deviation}
     named = set(re.findall(r"`(\w+)`", "\n".join(lines)))
-    described = {
-        name for name in load(ROOT / "config" / "digits-all.yaml").methods if not name.endswith("_tuned")
-    }
-    assert described - named == {
+    assert set(untuned) - named == {
         "random_mask_linear",
         "random_mask_inner",
         "random_mask_one_order",
     }  # by their ends
-    assert label("kookmin") == "Kookmin†"
+    assert Labels(load(ROOT / "config" / "digits-all.yaml"))("kookmin_tuned") == "Kookmin† (tuned)"
 
 
-def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment):
-    text = tables.scores(scores, experiment.shown())
+def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment, labels):
+    text = tables.scores(scores, experiment.shown(), labels)
     assert text.startswith(r"\begin{tabular}")
     assert text.rstrip().endswith(r"\end{tabular}")
     body = text.partition(r"\midrule")[2].splitlines()
@@ -224,11 +231,11 @@ def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment):
     ]
 
 
-def test_a_table_of_more_rows_than_fit_on_a_page_is_cut(scores, experiment):
+def test_a_table_of_more_rows_than_fit_on_a_page_is_cut(scores, experiment, labels):
     methods = experiment.shown()
-    whole = tables.scores(scores, methods)
+    whole = tables.scores(scores, methods, labels)
     # Five methods, the original before them, a rule, and the retrained fleet, which the last part has alone.
-    text = tables.scores(scores, methods, most=len(methods) + 1)
+    text = tables.scores(scores, methods, labels, page=len(methods) + 1)
     parts = text.split("\\tablepart{%\n")
     assert parts[0] == ""
     assert len(parts) == 3
@@ -237,12 +244,12 @@ def test_a_table_of_more_rows_than_fit_on_a_page_is_cut(scores, experiment):
     assert all(part.count("\\midrule") == 1 for part in parts[1:])
 
 
-def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(scores, experiment):
+def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(scores, experiment, labels):
     apart = scores.assign(original=1, score=scores["score"] + 0.1, score_high=scores["score_high"] + 0.1)
     several = pd.concat([scores, apart])
     methods = experiment.shown()
-    assert len(tables.scores(several, methods).splitlines()) == len(
-        tables.scores(scores, methods).splitlines()
+    assert len(tables.scores(several, methods, labels).splitlines()) == len(
+        tables.scores(scores, methods, labels).splitlines()
     )
     measured = pd.DataFrame(
         {"method": method, "original": original, "measure": name, "value": 0.5, "low": 0.4, "high": 0.6}
@@ -250,9 +257,9 @@ def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(sco
         for original in (0, 1)
         for name in MEASURES
     )
-    rows = [line for line in tables.measures(measured, methods).splitlines() if label("random_mask") in line]
-    assert len(rows) == len([name for name in methods if name.startswith("random_mask")]) - 1
-    panel = figures.mask_ratio(several, experiment.ratio_series()).axes[0]
+    text = tables.measures(measured, methods, labels)
+    assert all(text.count(f"\n{labels(name)} & ") == 1 for name in methods)
+    panel = figures.mask_ratio(several, experiment.ratio_series(), labels.colour("random_mask")).axes[0]
     drawn = panel.containers[1].lines[0].get_ydata()
     means = several.groupby("method")["score"].mean()
     assert list(drawn) == pytest.approx([means[name] for name in experiment.ratio_series().values()])
@@ -269,8 +276,9 @@ def test_no_interval_of_a_pooled_score_goes_below_zero(scores):
 def test_the_figure_of_ablations_has_every_variant_with_its_own_difference():
     experiment = load(ROOT / "config" / "digits-all.yaml")
     pairs = experiment.ablations()
-    variants = [name for name in experiment.methods if name.startswith("random_mask_")]
-    assert [variant for variant, _ in pairs] == [name for name in variants if name != "random_mask_tuned"]
+    untuned = [name for name, method in experiment.methods.items() if not method.tuned_from]
+    masks = [name for name in untuned if experiment.methods[name].group == "mask"]
+    assert [variant for variant, _ in pairs] == [name for name in masks if name != "random_mask"]
     assert ("random_mask_layers", "random_mask_described") in pairs
     assert ("random_mask_held", "random_mask") in pairs
     assert set(pairs) <= set(experiment.pairs())
@@ -288,7 +296,7 @@ def test_the_figure_of_ablations_has_every_variant_with_its_own_difference():
         for original in (1, 0)
         for shift, quantity in enumerate(("score", "forgetting_quality"))
     )
-    figure = figures.ablations(table, pairs)
+    figure = figures.ablations(table, pairs, Labels(experiment))
     for shift, axes in enumerate(figure.axes):
         points = [container.lines[0].get_xydata() for container in axes.containers]
         assert len(points) == len(pairs)
@@ -297,13 +305,13 @@ def test_the_figure_of_ablations_has_every_variant_with_its_own_difference():
             assert drawn[:, 1].round() == pytest.approx([place, place])
 
 
-def test_figures_are_the_same_bytes_again(scores, experiment, tmp_path):
+def test_figures_are_the_same_bytes_again(scores, experiment, labels, tmp_path):
     for path in (tmp_path / "a.pdf", tmp_path / "b.pdf"):
-        figures.save(figures.scores(scores, list(experiment.methods)), path)
+        figures.save(figures.scores(scores, list(experiment.methods), labels), path)
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
-def test_a_figure_shows_every_example_that_it_should(experiment):
+def test_a_figure_shows_every_example_that_it_should(experiment, labels):
     rng = np.random.default_rng(0)
     fleets = {
         method: {
@@ -315,17 +323,54 @@ def test_a_figure_shows_every_example_that_it_should(experiment):
         }
         for method in [*experiment.methods, "retrain"]
     }
-    axes = figures.confidences(fleets, list(experiment.methods)).axes
+    axes = figures.confidences(fleets, list(experiment.methods), labels).axes
     assert len(axes) == 6
     shown = [int(panel.get_title().split()[1].rstrip(",")) for panel in axes]
     medians = np.median(fleets["retrain"]["oracle_confidences"], axis=0)[shown]
     assert list(medians) == sorted(medians)
-    bars = figures.epsilons(fleets, list(experiment.methods)).axes
+    bars = figures.epsilons(fleets, list(experiment.methods), labels).axes
     for panel in bars:
         assert sum(bar.get_height() for bar in panel.patches) == pytest.approx(1)
 
 
-def test_a_tuned_method_has_the_colour_of_its_own_even_where_that_is_not_drawn():
-    others = ["mine", "yours", "yours_tuned", "random_mask_tuned"]
-    assert colour("yours_tuned", others) == colour("yours", others) != colour("mine", others)
-    assert colour("yours_tuned", ["mine", "yours_tuned"]) == colour("yours", ["mine", "yours"])
+def test_the_methods_of_a_figure_of_few_differ_in_colour(experiment, labels):
+    drawn = ["original", *experiment.drawn(), "retrain"]
+    assert len({labels.colour(name) for name in drawn}) == len(drawn)
+    assert labels.colour("random_mask_ratio_0.15") == labels.colour("random_mask")
+    of_all = load(ROOT / "config" / "digits-all.yaml")
+    many = Labels(of_all)
+    for group in ("entry", "literature"):
+        members = [name for name, method in of_all.methods.items() if method.group == group]
+        assert len({many.colour(name) for name in members}) == 1
+
+
+def test_an_experiment_without_a_mask_has_its_numbers_tables_and_figures(experiment, scores):
+    content = experiment.model_dump(mode="json")
+    mine = {"finetune": content["training"]}
+    single = validate(content | {"methods": {"mine": mine}, "ratio_sweep": None, "tuned": None})
+    labels = Labels(single)
+    assert labels("mine") == "Mine"
+    assert "no method" in tables.masks({}, labels)
+    assert "Mine & " in tables.config(single, labels) or "& Mine" in tables.config(single, labels)
+    assert "budget/share" not in numbers._derived(
+        single, {"weights": 2, "live_weights": 1, "classes": 10, "retain": 760, "forget": 40}
+    )
+    assert numbers._sweep(single, scores) == {}
+    for figure, text in (
+        (figures.mask_ratio(scores, {}, None), "no ratio_sweep"),
+        (figures.ablations(scores, [], labels), "no variant"),
+    ):
+        assert text in figure.axes[0].texts[0].get_text()
+
+
+def test_figures_of_a_search_have_the_fleets_that_are_no_methods(scores, labels):
+    """What is searched is run in trials alone, and no figure shows these."""
+    rng = np.random.default_rng(0)
+    retrain = {name: rng.normal(size=(16, 45)) for name in ("confidences", "oracle_confidences")}
+    retrain |= {"image": np.arange(45), "label": np.arange(45) % 10, "epsilons": rng.exponential(size=45)}
+    retrain |= {f"history_{name}": rng.uniform(1, 2, size=(16, 3)) for name in ("loss", "accuracy")}
+    fleets = {"retrain": retrain}
+    assert len(figures.scores(scores, [], labels).axes[0].get_yticks()) == 2
+    assert len(figures.confidences(fleets, [], labels).axes) == 6
+    assert len(figures.epsilons(fleets, [], labels).axes) == 1
+    assert len(figures.training(fleets, [], labels).axes[0].containers) == 1

@@ -9,6 +9,7 @@ import yaml
 from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, validate
 from random_mask.experiment.search import chosen
+from random_mask.report.labels import Labels
 from random_mask.workflow.paths import Plan
 
 CONTENT = yaml.safe_load("""
@@ -21,9 +22,15 @@ methods:
   finetune:
     finetune: {epochs: 1, batch: 32, optimizer: sgd, learning_rate: 1.0e-3}
   random_mask:
+    title: A mask
+    group: mask
+    main: true
+    deviation: It differs.
+    compare_with: [finetune]
     perturb: {name: random_mask, ratio: 0.3, spare: published}
     finetune: {epochs: 1, batch: 32, optimizer: adam, learning_rate: 1.0e-3}
   random_mask_described:
+    variant_of: random_mask
     perturb: {name: random_mask, ratio: 0.3, spare: described}
     finetune: {epochs: 1, batch: 32, optimizer: adam, learning_rate: 1.0e-3}
 search:
@@ -50,13 +57,14 @@ def test_every_method_gets_as_many_trials_which_differ_only_in_what_is_searched(
     assert list(trials) == [f"{m}.trial_{k}" for m in ("finetune", "random_mask") for k in (0, 1)]
     first, second = (trials[f"finetune.trial_{k}"] for k in (0, 1))
     assert first.finetune[0].learning_rate != second.finetune[0].learning_rate
-    assert first.model_copy(update={"finetune": second.finetune}) == second
-    for name, values in experiment.trial_values().items():
-        if name.startswith("random_mask"):
-            assert trials[name].perturb.ratio == values["perturb.ratio"]
-            assert trials[name].finetune[0].optimizer == values["finetune"]["optimizer"]
-    assert set(trials) < set(experiment.all_methods())
-    assert not set(trials) & set(experiment.shown())
+    assert first.model_copy(update={"finetune": second.finetune, "title": second.title}) == second
+    for name, values in experiment.trial_values()["random_mask"].items():
+        assert trials[name].perturb.ratio == values["perturb.ratio"]
+        assert trials[name].finetune[0].optimizer == values["finetune"]["optimizer"]
+    # What is searched is run in trials alone, and so compared with nothing.
+    assert set(experiment.all_methods()) == {*trials, "random_mask_described"}
+    assert experiment.shown() == ["random_mask_described"]
+    assert experiment.pairs() == []
 
 
 def test_stages_see_the_same_trials_as_the_workflow():
@@ -68,6 +76,15 @@ def test_stages_see_the_same_trials_as_the_workflow():
     experiment = validate(with_search(trials=3, spaces=unsorted))
     settings = json.loads(Plan(experiment).settings(experiment=experiment))
     assert Experiment.model_validate(settings["experiment"]).trials() == experiment.trials()
+
+
+def test_what_is_searched_has_no_files_of_its_own():
+    plan = Plan(validate(CONTENT))
+    files = [*plan.all_fleets("npz"), *plan.mask_tables(), *plan.measures, *plan.by_n, *plan.comparisons]
+    assert any("random_mask_described" in path for path in plan.mask_tables())
+    assert not [path for path in files for name in ("finetune", "random_mask") if f"/{name}/" in path]
+    assert "speaks of a method finetune" in plan.left_out
+    assert plan.paper == []
 
 
 def test_trials_follow_from_the_seed():
@@ -123,9 +140,17 @@ def test_the_best_trial_over_all_originals_is_chosen_and_can_be_used(tmp_path, m
     monkeypatch.chdir(tmp_path)
     user = validate(plain | {"tuned": {"file": "chosen.yaml"}})
     trials = experiment.trials()
-    assert user.methods["finetune_tuned"] == trials["finetune.trial_1"]
-    assert user.methods["random_mask_tuned"] == trials["random_mask.trial_0"]
-    assert ("random_mask_tuned", "finetune_tuned") in user.pairs()
+    assert user.methods["finetune_tuned"].steps() == trials["finetune.trial_1"].steps()
+    assert user.methods["random_mask_tuned"].steps() == trials["random_mask.trial_0"].steps()
+    # It is called what its method is; and as a main one that is no control, compared with all others.
+    labels = Labels(user)
+    assert labels("random_mask_tuned") == "A mask† (tuned)"
+    assert labels.untuned("random_mask_tuned") == labels("random_mask") == "A mask†"
+    assert labels("finetune_tuned") == "Finetune (tuned)"
+    assert user.tuned_methods() == ["finetune_tuned", "random_mask_tuned"]
+    others = ["finetune", "random_mask", "random_mask_described", "finetune_tuned", "retrain"]
+    assert [b for a, b in user.pairs() if a == "random_mask_tuned"] == others
+    assert not [b for a, b in user.pairs() if a == "finetune_tuned"]
     one = validate(plain | {"tuned": {"file": "chosen.yaml", "methods": ["random_mask_tuned"]}})
     assert "finetune_tuned" not in one.methods
     with pytest.raises(InputError, match=r"tuned\.methods: chosen\.yaml has no other"):

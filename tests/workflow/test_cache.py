@@ -21,6 +21,9 @@ UNLEARNING = UNLEARN | {"relearn"} | JUDGE | REPORT
 AFTER_TRAINING = TRAIN | UNLEARNING
 EVERYTHING = DATA | AFTER_TRAINING | {"simulate"}
 REPAIR = UNLEARNING - {"perturb"}
+# How methods are called and what they are compared with trains nothing.
+SHOWING = {"figures", "tables", "paper", "provenance"}
+COMPARING = {"compare"} | REPORT - {"collect"}
 # What is collected are the arrays behind the score.
 MEASURING = {"measure"} | REPORT - {"collect"}
 RELEARNING = {"relearn"} | MEASURING
@@ -32,7 +35,7 @@ TABLE = {
     "seed": (2, EVERYTHING),
     "precision": ("bf16", AFTER_TRAINING),
     "data.name": ONE_VALUE,
-    "data.title": ("Digits", {"tables", "paper", "provenance"}),
+    "data.title": ("Digits", SHOWING),
     "data.path": ONE_VALUE,
     "data.groups": ONE_VALUE,
     "data.leave_out": ("config/lists/digits-judged.txt", EVERYTHING - {"simulate"}),
@@ -47,11 +50,14 @@ TABLE = {
     "originals": (2, {"train_original", "evaluate", "measure", "compare", "relearn"} | UNLEARN | REPORT),
     "models": (8, {"retrain"} | UNLEARN | JUDGE | REPORT),
     "replicates": (101, JUDGE | REPORT),
+    # What it is by default.
+    "ratio_sweep.of": ("random_mask", SHOWING),
     # By the number of models, only the repair without a mask is drawn.
     "ratio_sweep.ratios": ([0.1], UNLEARNING - {"scores_by_n"}),
     "search": (
         {"trials": 1, "budget": 1.0, "spaces": {"finetune": {"finetune.learning_rate": [0.1]}}},
-        {"finetune", "evaluate", "choose"} | REPORT,
+        # What is searched is run in trials alone, so that a method is missing of which the paper speaks.
+        {"finetune", "evaluate", "choose"} | REPORT - {"paper"},
     ),
     # The file of an earlier search, which this checkout has not.
     "tuned": ONE_VALUE,
@@ -60,9 +66,18 @@ TABLE = {
     "shards.unlearn": (2, UNLEARNING),
 }
 STEP = {
-    # Another perturbation or filter, or a drawn ratio, would be another method: the paper names these.
+    "title": ("Mine", SHOWING),
+    "group": ("own", SHOWING),
+    "deviation": ("It differs.", SHOWING),
+    # There are few methods, all of which are drawn.
+    "main": ("the other one", SHOWING),
+    "variant_of": ("finetune", SHOWING),
+    "compare_with": (["retrain", "random_mask_described"], COMPARING),
+    # What is tuned and main is compared with all others, and claims know it.
+    "tuned_from": ("mine", COMPARING),
+    # Another perturbation, or a drawn ratio, would have no sweep; without this filter there is no paper.
     "perturb.name": ONE_VALUE,
-    "perturb.spare": ONE_VALUE,
+    "perturb.spare": ("described", UNLEARNING - {"paper"}),
     "perturb.ratio_to": ONE_VALUE,
     "perturb.ratio": (0.4, UNLEARNING),
     "perturb.only": ("inner", UNLEARNING),
@@ -144,6 +159,8 @@ def changed(content: dict, leaf: str, value) -> dict:
     section = copy
     for parent in parents:
         section = section[int(parent) if parent.isdigit() else parent]
+    if key == "main":
+        value = not section["main"]
     if key == "momentum" and section["optimizer"] == "adam":
         return {}  # which has none
     if key == "optimizer":
@@ -230,7 +247,7 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
         "methods/perturb.py": UNLEARNING,
         "training/loop.py": AFTER_TRAINING,
         "data/readers.py": EVERYTHING - {"simulate"},
-        "experiment/config.py": {"tables", "paper", "provenance"},
+        "experiment/config.py": SHOWING,
         "cli.py": set(),
     }.items():
         text = (source / module).read_text()

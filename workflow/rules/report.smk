@@ -30,11 +30,15 @@ rule claims:
     resources:
         mem_mb=needs.memory("claims"),
         runtime=needs.minutes("claims"),
+    params:
+        settings=lambda wildcards: plan.settings(
+            tuned=plan.reported(wildcards.folder).tuned_methods()
+        ),
     message:
         "Judging the claims"
     shell:
-        "python -m random_mask.stages.claims --claims {input.claims:q} --scores {input.scores:q} "
-        "--comparisons {input.comparisons:q} --measures {input.measures:q} --examples {input.examples:q} "
+        "python -m random_mask.stages.claims --settings {params.settings:q} --claims {input.claims:q} "
+        "--scores {input.scores:q} --comparisons {input.comparisons:q} --measures {input.measures:q} --examples {input.examples:q} "
         "--output {output:q} 2> {log:q}"
 
 
@@ -69,10 +73,7 @@ rule figures:
         runtime=needs.minutes("figures"),
     params:
         settings=lambda wildcards: plan.settings(
-            methods=plan.reported(wildcards.folder).shown(),
-            drawn=plan.reported(wildcards.folder).drawn(),
-            ratios=plan.reported(wildcards.folder).ratio_series(),
-            ablations=plan.reported(wildcards.folder).ablations(),
+            experiment=plan.reported(wildcards.folder)
         ),
     message:
         "Drawing the figures"
@@ -168,7 +169,8 @@ rule provenance:
     """Collect where every file comes from, and what it took."""
     input:
         artifacts=[
-            *[plan.path(name) for name in ("paper.pdf", "scores.csv", "claims.csv")],
+            *[plan.path(name) for name in ("scores.csv", "claims.csv")],
+            *plan.paper,
             *plan.chosen,
             *[
                 path.format(folder=plan.results)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from random_mask.experiment.config import Experiment, load
 from random_mask.report.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, Claim, criterion, read_claims
-from random_mask.report.names import label
+from random_mask.report.labels import Labels
 from random_mask.report.originals import over_originals
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def measured(claims: list[Claim], references: list[Path], all_methods: Path) -> 
     of_all = [claim for claim in claims if Path(claim.config).stem == all_methods.name]
     others = [claim for claim in claims if claim not in of_all]
     titles = [title_of(load(folder / "config.yaml")) for folder in references]
-    more = means(all_methods)
+    more, label = means(all_methods), Labels(load(all_methods / "config.yaml"))
     highest = more.drop(["original", "retrain"])["score"].nlargest(5).index
     return "\n".join(
         [

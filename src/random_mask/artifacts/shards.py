@@ -13,7 +13,7 @@ from random_mask.errors import InputError
 from random_mask.experiment.cost import Speed
 from random_mask.training.work import Work
 
-__all__ = ["read_fleet", "read_speed", "read_works", "repeated", "write_works"]
+__all__ = ["read_fleet", "read_speed", "read_works", "write_works"]
 
 
 def read_fleet(shards: Sequence[Path]) -> dict[str, np.ndarray]:
@@ -35,11 +35,6 @@ def read_fleet(shards: Sequence[Path]) -> dict[str, np.ndarray]:
                 f"{shard}: does not fit {shards[0]}; delete both and run snakemake again to re-make them"
             )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def repeated(fleet: dict[str, np.ndarray], models: int) -> dict[str, np.ndarray]:
-    """Return a fleet of copies of one model: what a method that changes nothing yields."""
-    return {name: np.repeat(array, models, axis=0) for name, array in fleet.items()}
 
 
 def write_works(path: Path, works: Sequence[Work], **more: int) -> None:

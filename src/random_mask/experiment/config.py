@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -32,11 +33,8 @@ __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 RESERVED = ("original", "retrain", "oracle")
 """Names of fleets that no method may take."""
 
-TUNED = "random_mask_tuned"
-"""The variant of random mask that this project's own search chose."""
-
-STUDIED = {"finetune": None, "random_mask": "published", "random_mask_described": "described"}
-"""Methods that the paper speaks of, and what their masks spare; every experiment has them."""
+FEW = 6
+"""Methods that figures of few methods have room for."""
 
 
 if TYPE_CHECKING:
@@ -124,11 +122,32 @@ class Method(Step):
 
     then: list[Step] = Field(default_factory=list)
     """Further steps, for methods that take more than one."""
+    title: str | None = None
+    """What tables and figures call it; by default its name."""
+    group: Literal["mask", "control", "entry", "literature", "own"] = "own"
+    """What it is: random mask or a variant of it, a control (fine-tuning or a repair, without a mask), an
+    entry of the competition, a method of the literature, or your own. Figures tell groups apart by colour."""
+    variant_of: str | None = None
+    """The method that it changes one thing of: it is compared with it, also in the figure of ablations."""
+    compare_with: list[str] = Field(default_factory=list)
+    """Other methods, or `retrain`, that it is compared with."""
+    tuned_from: str | None = None
+    """The method whose values a search chose here. The search writes this into its `chosen.yaml`; the method
+    need not be one of this experiment."""
+    deviation: str | None = None
+    """In what it deviates in substance from its source, a sentence; a dagger marks its name."""
+    main: bool = False
+    """Whether it is in the main table and in figures of few methods, where the experiment has more than six.
+    A tuned one that is no control is also compared with all others."""
 
     def steps(self) -> list[Step]:
         """Return all steps of the method."""
         own = {name: getattr(self, name) for name in Step.model_fields}
         return [Step.model_construct(**own), *self.then]
+
+    def called(self, name: str) -> str:
+        """Return its title, or one made of its name."""
+        return self.title or (self.tuned_from or name).replace("_", " ").capitalize()
 
     def masks(self) -> bool:
         """Return whether masks are drawn for the method before it runs."""
@@ -136,8 +155,11 @@ class Method(Step):
 
 
 class RatioSweep(Section):
-    """One more fleet of random_mask for each mask ratio, for the figure of the score against the ratio."""
+    """One more fleet of a method for each mask ratio, for the figure of the score against the ratio."""
 
+    of: str | None = None
+    """The method, which begins with a random mask of one ratio. By default `random_mask`, or else the only
+    method that begins with a mask."""
     ratios: list[Annotated[Number, Field(ge=0, le=1)]]
     """Mask ratios. 0 is the same repair without a mask; the ratio of the method itself is not listed."""
 
@@ -199,8 +221,10 @@ class Experiment(Section):
     training: FineTuning
     """How the original model (on all training images) and the retrained models (without the forget set)
     are trained."""
-    methods: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")], Method]
-    """The unlearning methods, by name."""
+    methods: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.]*$")], Method], Field(min_length=1)
+    ]
+    """The unlearning methods, by name; any, and at least one."""
     ratio_sweep: RatioSweep | None = None
     """Mask ratios to compare."""
     search: Search | None = None
@@ -214,36 +238,11 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
-        for name in self.methods:
-            if name in RESERVED:
-                raise ValueError(f"methods.{name}: this name is reserved; choose another")
-        for name, spare in STUDIED.items():
-            if name not in self.methods:
-                raise ValueError(f"methods.{name}: missing; the paper compares {', '.join(STUDIED)}")
-            perturb = self.methods[name].perturb
-            if spare != getattr(perturb, "spare", None) or getattr(perturb, "ratio_to", None) is not None:
-                raise ValueError(
-                    f"methods.{name}.perturb: the paper takes this method for "
-                    + (
-                        f"random_mask with one ratio and spare: {spare}"
-                        if spare
-                        else "fine-tuning without a perturbation"
-                    )
-                    + "; give yours another name"
-                )
         earlier = getattr(self.data.forget, "of", "")
         if earlier.startswith(f"results/{self.experiment}/"):
             raise ValueError("data.forget.of: this experiment itself; name an earlier one")
-        if self.ratio_sweep:
-            own = self.methods["random_mask"].perturb.ratio
-            ratios = [f"{ratio:g}" for ratio in [*self.ratio_sweep.ratios, own]]
-            if len(set(ratios)) < len(ratios):
-                raise ValueError(
-                    f"ratio_sweep.ratios: a ratio stands twice; {own:g} is that of random_mask itself"
-                )
-            for name, _ in self._swept():
-                if name in self.methods:
-                    raise ValueError(f"methods.{name}: the sweep makes a method of this name; choose another")
+        self._check_sweep()
+        self._check_names()
         plain = Recipe.model_construct()
         if not isinstance(self.training.objective, CrossEntropy):
             raise ValueError("training.objective: networks are trained by `cross_entropy`; remove it")
@@ -260,6 +259,35 @@ class Experiment(Section):
         self._check_last_batches()
         self._check_trials()
         return self
+
+    def _check_sweep(self) -> None:
+        if not self.ratio_sweep:
+            return
+        base = self.swept_method()
+        if base not in self.methods:
+            raise ValueError(f"ratio_sweep.of: {base or 'missing'}; name the method whose ratio is varied")
+        if base in self.searched():
+            raise ValueError(f"ratio_sweep.of: {base} is searched, so that it is run in trials alone")
+        own = self._mask(base).ratio
+        ratios = [f"{ratio:g}" for ratio in [*self.ratio_sweep.ratios, own]]
+        if len(set(ratios)) < len(ratios):
+            raise ValueError(f"ratio_sweep.ratios: a ratio stands twice; {own:g} is that of {base} itself")
+        for name in self._swept():
+            if name in self.methods:
+                raise ValueError(f"methods.{name}: the sweep makes a method of this name; choose another")
+
+    def _check_names(self) -> None:
+        known = {*self.methods, *self._swept()}
+        for name, method in self.methods.items():
+            if name in RESERVED:
+                raise ValueError(f"methods.{name}: this name is reserved; choose another")
+            named = [("variant_of", other) for other in [method.variant_of] if other is not None]
+            named += [("compare_with", other) for other in method.compare_with if other != "retrain"]
+            for key, other in named:
+                if other == name or other not in known:
+                    raise ValueError(
+                        f"methods.{name}.{key}: there is no other method {other}; correct its name"
+                    )
 
     def _check_trials(self) -> None:
         share = self.search.budget if self.search else 0
@@ -308,98 +336,126 @@ class Experiment(Section):
 
         These include the ratio sweep and the trials of a search; what is searched is run in trials alone.
         """
-        swept = {name: method for name, method in self._swept() if method is not None}
-        searched = set(self.search.spaces if self.search else ()) - set(STUDIED)
-        own = {name: method for name, method in self.methods.items() if name not in searched}
-        return {**own, **swept, **self.trials()}
+        own = {name: method for name, method in self.methods.items() if name not in self.searched()}
+        return {**own, **self._swept(), **self.trials()}
+
+    def searched(self) -> set[str]:
+        """Return the methods that a search runs in trials alone."""
+        return set(self.search.spaces if self.search else ())
 
     def trials(self) -> dict[str, Method]:
         """Return the trials of the search, by name: `<method>.trial_<number>`."""
         trials = {}
-        for trial, values in self.trial_values().items():
-            name = trial.partition(".trial_")[0]
-            try:
-                trials[trial] = _replaced(self.methods[name], values)
-            except ValueError as error:
-                raise ValueError(f"search.spaces.{name}: {error}") from None
+        for name, values_by_trial in self.trial_values().items():
+            for number, (trial, values) in enumerate(values_by_trial.items()):
+                try:
+                    method = _replaced(self.methods[name], values)
+                except ValueError as error:
+                    raise ValueError(f"search.spaces.{name}: {error}") from None
+                title = f"{method.called(name)}, trial {number}"
+                trials[trial] = method.model_copy(update={"title": title})
         return trials
 
-    def trial_values(self) -> dict[str, dict[str, Any]]:
-        """Return what each trial of the search sets, by dotted key."""
-        drawn_values = {}
-        for name, space in self.search.spaces.items() if self.search else ():
+    def trial_values(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return what the trials of each method set: by method and by trial, values by dotted key."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        if self.search is None:
+            return found
+        for name, space in self.search.spaces.items():
             if name not in self.methods:
                 raise ValueError(f"search.spaces.{name}: no method of this name")
-            places = list(itertools.product(*space.values()))
-            if len(places) < self.search.trials:
+            combinations = list(itertools.product(*space.values()))
+            if len(combinations) < self.search.trials:
                 raise ValueError(
-                    f"search.spaces.{name}: {len(places)} combinations, but every method gets "
+                    f"search.spaces.{name}: {len(combinations)} combinations, but every method gets "
                     f"{self.search.trials} trials; add values"
                 )
-            drawn = generator(self.seed, "search", 0, name).permutation(len(places))[: self.search.trials]
-            for number, place in enumerate(sorted(drawn)):
-                drawn_values[f"{name}.trial_{number}"] = dict(zip(space, places[place], strict=True))
-        return drawn_values
+            drawn = generator(self.seed, "search", 0, name).permutation(len(combinations))
+            found[name] = {
+                f"{name}.trial_{number}": dict(zip(space, combinations[index], strict=True))
+                for number, index in enumerate(sorted(drawn[: self.search.trials]))
+            }
+        return found
 
     def shown(self) -> list[str]:
         """Return what tables and figures show: the methods, and the repair without a mask as a control."""
-        names = [name for name in self.methods if name in self.all_methods()]
-        unmasked = self.ratio_series().get(0.0)
-        if unmasked and unmasked not in names:
-            names.insert(names.index("random_mask"), unmasked)
+        names = [name for name in self.methods if name not in self.searched()]
+        base, unmasked = self.swept_method(), self.unmasked()
+        if base and unmasked and unmasked not in names:
+            names.insert(names.index(base), unmasked)
         return names
 
     def drawn(self) -> list[str]:
-        """Return the methods that are compared in detail: all, or of many those that the paper studies."""
-        shown = self.shown()
-        studied = {*STUDIED, TUNED, "unmasked_tuned", self.ratio_series().get(0.0)}
-        return shown if len(shown) <= 6 else [name for name in shown if name in studied]
+        """Return the methods that are compared in detail: all, or of many the main ones."""
+        shown, methods = self.shown(), self.all_methods()
+        main = [name for name in shown if methods[name].main]
+        return shown if len(shown) <= FEW else main or shown[:FEW]
+
+    def tuned_methods(self) -> list[str]:
+        """Return the methods whose values a search chose."""
+        return [name for name in self.shown() if self.all_methods()[name].tuned_from is not None]
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return the pairs of methods whose difference the paper speaks of."""
-        pairs = [
-            ("random_mask", "finetune"),
-            ("random_mask_described", "random_mask"),
-            ("random_mask", "retrain"),
-            ("finetune", "retrain"),
-        ]
-        pairs += [("random_mask", name) for name in self.ratio_series().values() if name != "random_mask"]
-        pairs += self.ablations()
-        # The tuned one against all others.
-        if TUNED in self.methods:
-            others = [name for name in [*self.shown(), "retrain"] if name != TUNED]
-            pairs += [(TUNED, other) for other in others]
-        return list(dict.fromkeys(pairs))
+        """Return the pairs of methods whose difference is computed."""
+        pairs = [pair for name in self.methods for pair in self._pairs_of(name)]
+        run = {*self.all_methods(), "retrain"}
+        return [pair for pair in dict.fromkeys(pairs) if run.issuperset(pair)]
+
+    def _pairs_of(self, name: str) -> list[tuple[str, str]]:
+        method = self.methods[name]
+        others = [*([method.variant_of] if method.variant_of else []), *method.compare_with]
+        if name == self.swept_method():
+            others += self._swept()
+        if method.main and method.tuned_from and method.group != "control":
+            others += [other for other in [*self.shown(), "retrain"] if other != name]
+        return [(name, other) for other in others]
 
     def ablations(self) -> list[tuple[str, str]]:
-        """Return every variant of random mask with the plain one that spares the same tensors."""
-        plain = {spare: name for name, spare in STUDIED.items() if spare}
-        variants = [
-            (name, plain[getattr(method.perturb, "spare", "published")])
-            for name, method in self.methods.items()
-            if name.startswith("random_mask_") and name not in {*STUDIED, TUNED}
-        ]
-        return [("random_mask_described", "random_mask"), *variants]
+        """Return every variant of a method, with that method."""
+        pairs = [(name, method.variant_of) for name, method in self.methods.items() if method.variant_of]
+        return [pair for pair in pairs if pair in self.pairs()]
+
+    def swept_method(self) -> str | None:
+        """Return the method whose mask ratio is varied, if there is a sweep."""
+        if self.ratio_sweep is None or self.ratio_sweep.of is not None:
+            return self.ratio_sweep.of if self.ratio_sweep else None
+        masked = [name for name, method in self.methods.items() if isinstance(method.perturb, RandomMask)]
+        return "random_mask" if "random_mask" in masked else masked[0] if len(masked) == 1 else None
+
+    def unmasked(self) -> str | None:
+        """Return the fleet of the sweep that is repaired without a mask, if there is one."""
+        return self.ratio_series().get(0.0)
 
     def ratio_series(self) -> dict[float, str]:
         """Return the fleet that stands for each mask ratio of the sweep: {ratio: method name}, sorted."""
-        if self.ratio_sweep is None:
+        base = self.swept_method()
+        if self.ratio_sweep is None or base is None:
             return {}
-        base = self.methods["random_mask"]
-        series = dict(zip(self.ratio_sweep.ratios, dict(self._swept()), strict=True))
-        return dict(sorted({**series, base.perturb.ratio: "random_mask"}.items()))
+        series = dict(zip(self.ratio_sweep.ratios, self._swept(), strict=True))
+        return dict(sorted({**series, self._mask(base).ratio: base}.items()))
 
-    def _swept(self) -> list[tuple[str, Method | None]]:
-        if self.ratio_sweep is None:
-            return []
-        base = self.methods["random_mask"]
-        return [
-            (
-                f"random_mask_ratio_{ratio:g}",
-                base.model_copy(update={"perturb": base.perturb.model_copy(update={"ratio": ratio})}),
-            )
-            for ratio in self.ratio_sweep.ratios
-        ]
+    def _swept(self) -> dict[str, Method]:
+        """Return the fleets of the sweep by name: `<method>_ratio_<ratio>`."""
+        base = self.swept_method()
+        if self.ratio_sweep is None or base is None:
+            return {}
+        swept, method = {}, self.methods[base]
+        for ratio in self.ratio_sweep.ratios:
+            fields: dict[str, Any] = {"variant_of": base, "compare_with": []}
+            fields["perturb"] = self._mask(base).model_copy(update={"ratio": ratio})
+            if ratio > 0:
+                fields |= {"title": f"{method.called(base)} ratio {ratio:g}", "main": False}
+            else:
+                fields |= {"title": "Same repair, no mask", "group": "control"}
+            swept[f"{base}_ratio_{ratio:g}"] = method.model_copy(update=fields)
+        return swept
+
+    def _mask(self, base: str) -> RandomMask:
+        """Return the mask with which a method begins."""
+        perturb = self.methods[base].perturb
+        if not isinstance(perturb, RandomMask) or perturb.ratio_to is not None:
+            raise ValueError(f"ratio_sweep.of: {base} has no mask of one ratio; name another method")
+        return perturb
 
 
 def load(path: Path | str) -> Experiment:
@@ -520,7 +576,7 @@ RENAMED = {
 """Keys by their older names."""
 
 
-def _explain(error: dict[str, Any]) -> str:
+def _explain(error: Mapping[str, Any]) -> str:
     # Names of union members are part of pydantic's location, not of the file; a single recipe has no number.
     parts = [
         str(p)

@@ -25,26 +25,28 @@ def chosen(experiment: Experiment, scores: pd.DataFrame) -> dict[str, Any]:
         What the search was; `choices`, how each method was chosen; and `methods`, their definitions. Each
         stands under the name `<method>_tuned`. All of it is plain YAML.
     """
-    search, trials, values = experiment.search, experiment.trials(), experiment.trial_values()
+    search, trials = experiment.search, experiment.trials()
+    if search is None:
+        raise ValueError(f"{experiment.experiment}: an experiment without a search")
     columns = ["score", "score_low", "score_high", "seconds_per_model"]
-    means = scores.groupby("method", sort=False)[columns].mean()
-    retraining = means.loc["retrain", "seconds_per_model"]
+    means: Any = scores.groupby("method", sort=False)[columns].mean().to_dict("index")
+    retraining = means["retrain"]["seconds_per_model"]
     choices, methods = {}, {}
-    for method in search.spaces:
-        own = means.loc[[f"{method}.trial_{number}" for number in range(search.trials)]]
-        best = own["score"].idxmax()
-        row = own.loc[best]
+    for method, values in experiment.trial_values().items():
+        best = max(values, key=lambda trial: means[trial]["score"])
+        row = means[best]
         choices[f"{method}_tuned"] = {
             "of": method,
             "trial": best,
             "values": values[best],
-            "score": round(float(row["score"]), 6),
-            "score_low": round(float(row["score_low"]), 6),
-            "score_high": round(float(row["score_high"]), 6),
-            "cost": round(float(row["seconds_per_model"] / retraining), 4),
-            "scores_of_trials": [round(float(score), 4) for score in own["score"]],
+            **{name: round(row[name], 6) for name in ("score", "score_low", "score_high")},
+            "cost": round(row["seconds_per_model"] / retraining, 4),
+            "scores_of_trials": [round(means[trial]["score"], 4) for trial in values],
         }
-        methods[f"{method}_tuned"] = trials[best].model_dump(mode="json", exclude_defaults=True)
+        # It is described as the method is, but what it is compared with, the experiment says that takes it.
+        described = {"title": experiment.methods[method].title, "tuned_from": method}
+        tuned = trials[best].model_copy(update=described | {"variant_of": None, "compare_with": []})
+        methods[f"{method}_tuned"] = tuned.model_dump(mode="json", exclude_defaults=True)
     return {
         "experiment": experiment.experiment,
         "seed": experiment.seed,

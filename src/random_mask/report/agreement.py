@@ -14,9 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from random_mask.metrics.intervals import Interval
-from random_mask.report.originals import pooled
-from random_mask.report.verdicts import verdict
+from random_mask.report.originals import intervals_of, pooled, verdict
 
 __all__ = [
     "Agreement",
@@ -223,7 +221,7 @@ def pair_verdicts(comparisons: pd.DataFrame) -> dict[str, str]:
     return {
         f"{a}, {b}": verdict(found.low, found.high)
         for (a, b), rows in scores.groupby(["a", "b"], sort=False)
-        for found in [pooled([Interval(row.difference, row.low, row.high) for row in rows.itertuples()])]
+        for found in [pooled(intervals_of(rows, "difference", "low", "high"))]
     }
 
 
@@ -283,14 +281,14 @@ def _parse(
         table[column] = table[column].astype(int)
     for column in real:
         values = pd.to_numeric(table[column], errors="coerce").astype(float)
-        _refuse(table, column, ~np.isfinite(values), "not a finite number")
+        _refuse(table, column, ~values.map(np.isfinite), "not a finite number")
         table[column] = values
     for column in [*key, *other]:
         _refuse(table, column, table[column] == "", "empty")
     repeated = table.duplicated(list(key))
     if repeated.any():
-        names = ", ".join(str(table.loc[repeated.idxmax(), column]) for column in key)
-        raise ValueError(f"row {repeated.idxmax() + 1} repeats {names}")
+        at = int(repeated.to_numpy().argmax())
+        raise ValueError(f"row {at + 1} repeats {', '.join(str(table[column].iloc[at]) for column in key)}")
     return table
 
 
@@ -301,5 +299,5 @@ def _check_order(table: pd.DataFrame, columns: Sequence[str]) -> None:
 
 def _refuse(table: pd.DataFrame, column: str, wrong: pd.Series, what: str) -> None:
     if wrong.any():
-        row = wrong.idxmax()
-        raise ValueError(f"row {row + 1}: {column} is {str(table.loc[row, column])!r}, {what}")
+        at = int(wrong.to_numpy().argmax())
+        raise ValueError(f"row {at + 1}: {column} is {str(table[column].iloc[at])!r}, {what}")

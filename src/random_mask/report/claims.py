@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from scipy.stats import t
 
 from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
-from random_mask.report.originals import pooled
+from random_mask.report.originals import intervals_of, pooled
 from random_mask.settings import Number, Section
 
 __all__ = [
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable"
+FEWEST_LED = 8
+"""Other tuned methods that a lead needs."""
 
 
 def _shown(measure: str) -> str:
@@ -50,27 +52,76 @@ ShownMeasure = Annotated[str, AfterValidator(_shown)]
 """A measure that the paper shows."""
 
 
+class UntestableError(Exception):
+    """A run cannot test a claim; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What claims are judged by: tables and `examples.npz` of a run, and the names of its tuned methods."""
+
+    scores: pd.DataFrame
+    comparisons: pd.DataFrame
+    measures: pd.DataFrame
+    examples: Mapping[str, np.ndarray]
+    tuned: Sequence[str] = ()
+
+    def need(self, *methods: str) -> None:
+        """Raise `UntestableError` if a method is missing."""
+        for method in methods:
+            if method not in set(self.scores["method"]):
+                raise UntestableError(f"no method {method} in this experiment")
+
+    def difference(self, a: str, b: str) -> Interval:
+        """Return the score of a method less that of another, over the original models."""
+        self.need(a, b)
+        table = self.comparisons
+        rows = table[(table["quantity"] == "score") & (table["a"] == a) & (table["b"] == b)]
+        if rows.empty:
+            raise UntestableError(f"{a} and {b} were not compared")
+        return pooled(intervals_of(rows, "difference", "low", "high"))
+
+
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+
+
 class Difference(Section):
     """The score of one method less that of another, paired, as in `comparisons.csv`."""
 
+    words: ClassVar[str] = "score of {of[0]} - score of {of[1]}"
     kind: Literal["difference"]
     """The quantity."""
-    of: Annotated[list[str], Field(min_length=2, max_length=2)]
+    of: Pair
     """The two methods."""
+
+    def _estimate(self, results: Results) -> Interval:
+        return results.difference(*self.of)
 
 
 class Lead(Section):
     """The smallest of a tuned method's paired differences from all other tuned methods."""
 
+    words: ClassVar[str] = "smallest of score of {of} - score of another tuned method"
     kind: Literal["lead"]
     """The quantity."""
     of: str
     """The method."""
 
+    def _estimate(self, results: Results) -> Interval:
+        others = [name for name in results.tuned if name != self.of]
+        if len(others) < FEWEST_LED:
+            raise UntestableError(
+                f"needs {FEWEST_LED} other tuned methods, of which there {_are(len(others))}"
+            )
+        found = [results.difference(self.of, other) for other in others]
+        # To lead is to lead each of them, so none of the comparisons needs a correction for their number.
+        return Interval(*(min(getattr(one, end) for one in found) for end in ("estimate", "low", "high")))
+
 
 class Share(Section):
     """The score of a method less a share of the ceiling, the score of the independent retrained fleet."""
 
+    words: ClassVar[str] = "score of {of} - {share:g} x score of retrain"
     kind: Literal["share"]
     """The quantity."""
     of: str
@@ -78,34 +129,69 @@ class Share(Section):
     share: Annotated[Number, Field(gt=0)]
     """The share of the ceiling."""
 
+    def _estimate(self, results: Results) -> Interval:
+        found = results.difference(self.of, "retrain")
+        # Shifted by the rest of the ceiling, whose own interval is small beside that of the difference.
+        ceiling = results.scores.loc[results.scores["method"] == "retrain", "score"].mean()
+        rest = (1 - self.share) * ceiling
+        return Interval(found.estimate + rest, found.low + rest, found.high + rest)
+
 
 class Spread(Section):
     """The ratio of two methods' spread across runs: standard deviations of the confidences of an example."""
 
+    words: ClassVar[str] = "spread of {of[0]} / spread of {of[1]}"
     kind: Literal["spread"]
     """The quantity."""
-    of: Annotated[list[str], Field(min_length=2, max_length=2)]
+    of: Pair
     """The two methods."""
+
+    def _estimate(self, results: Results) -> Interval:
+        results.need(*self.of)
+        originals = sorted(results.scores.loc[results.scores["method"] == self.of[0], "original"])
+        fleets = [[results.examples[f"{of}/{number}/confidences"] for of in self.of] for number in originals]
+        return pooled([spread_ratio(a, b) for a, b in fleets])
 
 
 class Distance(Section):
     """By a measure, how far a method is from what retraining reaches, less how far another is."""
 
+    words: ClassVar[str] = "distance of {of[0]} from retraining by {measure} - that of {of[1]}"
     kind: Literal["distance"]
     """The quantity."""
-    of: Annotated[list[str], Field(min_length=2, max_length=2)]
+    of: Pair
     """The two methods."""
     measure: ShownMeasure
     """The measure."""
+
+    def _estimate(self, results: Results) -> Interval:
+        results.need(*self.of)
+        a, b = self.of
+        if found := nearness(results.measures, a, b, self.measure):
+            return found
+        raise UntestableError(f"{self.measure} is not known of both methods")
 
 
 class RankCorrelation(Section):
     """Spearman's correlation of the score with another measure over the methods."""
 
+    words: ClassVar[str] = "rank correlation of the score and {of}"
     kind: Literal["rank_correlation"]
     """The quantity."""
     of: ShownMeasure
     """The measure; it is turned so that more is better."""
+
+    def _estimate(self, results: Results) -> Interval:
+        methods = set(results.scores["method"]) - {"original", "retrain"}
+        if len(methods) < FEWEST_METHODS:
+            raise UntestableError(f"needs {FEWEST_METHODS} methods, of which there {_are(len(methods))}")
+        correlation = float(correlations(results.measures, results.scores)[self.of]["score"])
+        if np.isnan(correlation):
+            raise UntestableError(f"{self.of} is the same for every method")
+        # Fisher's transformation, with Bonett and Wright's variance for ranks (Psychometrika 65, 2000).
+        half = 1.96 * np.sqrt((1 + correlation**2 / 2) / (len(methods) - 3))
+        middle = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))
+        return Interval(correlation, *(float(np.tanh(middle + side * half)) for side in (-1, 1)))
 
 
 class Claim(Section):
@@ -135,16 +221,6 @@ class Claim(Section):
     """Whether it was made after results that it is judged by had been seen."""
 
 
-@dataclass(frozen=True, eq=False)
-class Results:
-    """What claims are judged by: the tables of a run, and the arrays of `examples.npz`."""
-
-    scores: pd.DataFrame
-    comparisons: pd.DataFrame
-    measures: pd.DataFrame
-    examples: Mapping[str, np.ndarray]
-
-
 def read_claims(path: Path) -> list[Claim]:
     """Read the file of claims.
 
@@ -152,18 +228,14 @@ def read_claims(path: Path) -> list[Claim]:
         InputError: in one line that names the file and the key.
     """
     try:
-        contents = list(yaml.safe_load(read_text(path)))
-    except (yaml.YAMLError, TypeError) as error:
+        claims = TypeAdapter(list[Claim]).validate_python(yaml.safe_load(read_text(path)))
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: not a list of claims: {' '.join(str(error).split())}") from None
-    claims = []
-    for number, content in enumerate(contents, 1):
-        try:
-            claims.append(Claim.model_validate(content))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            message = first["msg"].removeprefix("Value error, ")
-            raise InputError(f"{path}: claim {number}: {key}: {message}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        number, *key = first["loc"] or ("list",)
+        where = f"claim {number + 1}: {'.'.join(map(str, key))}" if isinstance(number, int) else "not a list"
+        raise InputError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
     names = [claim.id for claim in claims]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"{path}: {sorted(twice)[0]} stands twice; every claim needs a name of its own")
@@ -181,7 +253,7 @@ def judge(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
     return pd.DataFrame([_judged(claim, results) for claim in claims])
 
 
-def sentence(row: Mapping[str, str | float]) -> str:
+def sentence(row: Mapping[str, Any]) -> str:
     """Return what a run says of a claim, in plain text: a row of `judge`."""
     claim = row["claim"]
     if row["verdict"] == NOT_TESTABLE:
@@ -192,16 +264,17 @@ def sentence(row: Mapping[str, str | float]) -> str:
     return f"It is not supported that {claim}{'; the opposite is' if row['opposite'] else ''} ({found})."
 
 
-def _judged(claim: Claim, results: Results) -> dict[str, str | float]:
-    row = {"id": claim.id, "verdict": NOT_TESTABLE, "opposite": False}
+def _judged(claim: Claim, results: Results) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": claim.id, "verdict": NOT_TESTABLE, "opposite": False}
     row |= {"estimate": np.nan, "low": np.nan, "high": np.nan, "claim": claim.claim}
     row |= {"criterion": criterion(claim), "exploratory": claim.exploratory, "reason": ""}
     models = int(results.scores["n_models"].min())
     if models < claim.models:
         return row | {"reason": f"needs {claim.models} models a fleet, of which there {_are(models)}"}
-    found = _QUANTITIES[type(claim.quantity)](claim.quantity, results)
-    if isinstance(found, str):
-        return row | {"reason": found}
+    try:
+        found = claim.quantity._estimate(results)
+    except UntestableError as reason:
+        return row | {"reason": str(reason)}
     above, below = found.low > claim.bound, found.high < claim.bound
     holds, opposite = {
         "above": (above, below),
@@ -214,76 +287,13 @@ def _judged(claim: Claim, results: Results) -> dict[str, str | float]:
 
 def criterion(claim: Claim) -> str:
     """Return what must hold for a claim to be supported, in words."""
-    match claim.quantity:
-        case Difference(of=[a, b]):
-            what = f"score of {a} - score of {b}"
-        case Lead(of=method):
-            what = f"smallest of score of {method} - score of another tuned method"
-        case Share(of=method, share=share):
-            what = f"score of {method} - {share:g} x score of retrain"
-        case Spread(of=[a, b]):
-            what = f"spread of {a} / spread of {b}"
-        case Distance(of=[a, b], measure=measure):
-            what = f"distance of {a} from retraining by {measure} - that of {b}"
-        case RankCorrelation(of=measure):
-            what = f"rank correlation of the score and {measure}"
+    what = claim.quantity.words.format(**claim.quantity.model_dump())
     relation = "within +-" if claim.relation == "within" else f"{claim.relation} "
     return f"{what}: {relation}{claim.bound:g}"
 
 
 def _are(number: int) -> str:
     return f"is {number}" if number == 1 else f"are {number}"
-
-
-def _absent(methods: Sequence[str], results: Results) -> str | None:
-    missing = [method for method in methods if method not in set(results.scores["method"])]
-    return f"no method {missing[0]} in this experiment" if missing else None
-
-
-def _difference(quantity: Difference, results: Results) -> Interval | str:
-    a, b = quantity.of
-    if reason := _absent([a, b], results):
-        return reason
-    table = results.comparisons
-    rows = table[(table["quantity"] == "score") & (table["a"] == a) & (table["b"] == b)]
-    if rows.empty:
-        return f"{a} and {b} were not compared"
-    return pooled([Interval(row.difference, row.low, row.high) for row in rows.itertuples()])
-
-
-def _lead(quantity: Lead, results: Results) -> Interval | str:
-    names = [name for name in results.scores["method"].unique() if name.endswith("_tuned")]
-    others = [name for name in names if name != quantity.of]
-    if len(others) < FEWEST_LED:
-        return f"needs {FEWEST_LED} other tuned methods, of which there {_are(len(others))}"
-    found = [_difference(Difference(kind="difference", of=[quantity.of, other]), results) for other in others]
-    if missing := [reason for reason in found if isinstance(reason, str)]:
-        return missing[0]
-    # To lead is to lead each of them, so none of the comparisons needs a correction for their number.
-    return Interval(*(min(getattr(one, end) for one in found) for end in ("estimate", "low", "high")))
-
-
-def _share(quantity: Share, results: Results) -> Interval | str:
-    found = _difference(Difference(kind="difference", of=[quantity.of, "retrain"]), results)
-    if isinstance(found, str):
-        return found
-    # Shifted by the rest of the ceiling, whose own interval is small beside that of the difference.
-    ceiling = results.scores.loc[results.scores["method"] == "retrain", "score"].mean()
-    rest = (1 - quantity.share) * ceiling
-    return Interval(found.estimate + rest, found.low + rest, found.high + rest)
-
-
-def _spread(quantity: Spread, results: Results) -> Interval | str:
-    if reason := _absent(quantity.of, results):
-        return reason
-    originals = sorted(results.scores.loc[results.scores["method"] == quantity.of[0], "original"])
-    a, b = quantity.of
-    return pooled(
-        [
-            spread_ratio(*(results.examples[f"{method}/{original}/confidences"] for method in (a, b)))
-            for original in originals
-        ]
-    )
 
 
 def spread_ratio(a: np.ndarray, b: np.ndarray) -> Interval:
@@ -310,36 +320,3 @@ def spread_ratio(a: np.ndarray, b: np.ndarray) -> Interval:
     half = t.ppf((1 + CONFIDENCE) / 2, min(len(a), len(b)) - 1) * np.sqrt(variance)
     middle = found.mean()
     return Interval(*(float(np.exp(value)) for value in (middle, middle - half, middle + half)))
-
-
-def _distance(quantity: Distance, results: Results) -> Interval | str:
-    if reason := _absent(quantity.of, results):
-        return reason
-    found = nearness(results.measures, *quantity.of, quantity.measure)
-    return found or f"{quantity.measure} is not known of both methods"
-
-
-def _rank_correlation(quantity: RankCorrelation, results: Results) -> Interval | str:
-    methods = set(results.scores["method"]) - {"original", "retrain"}
-    if len(methods) < FEWEST_METHODS:
-        return f"needs {FEWEST_METHODS} methods, of which there {_are(len(methods))}"
-    correlation = float(correlations(results.measures, results.scores).loc["score", quantity.of])
-    if np.isnan(correlation):
-        return f"{quantity.of} is the same for every method"
-    # Fisher's transformation, with Bonett and Wright's variance for ranks (Psychometrika 65, 2000).
-    half = 1.96 * np.sqrt((1 + correlation**2 / 2) / (len(methods) - 3))
-    middle = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))
-    return Interval(correlation, *(float(np.tanh(middle + side * half)) for side in (-1, 1)))
-
-
-FEWEST_LED = 8
-"""Other tuned methods that a lead needs."""
-
-_QUANTITIES = {
-    Difference: _difference,
-    Lead: _lead,
-    Share: _share,
-    Spread: _spread,
-    Distance: _distance,
-    RankCorrelation: _rank_correlation,
-}

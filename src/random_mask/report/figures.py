@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -15,11 +17,11 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.stats import t
 
 from random_mask.artifacts.files import replacing
+from random_mask.metrics.intervals import interval_of_mean
+from random_mask.report.labels import Colour, Labels
 from random_mask.report.measures import FEWEST_METHODS, MEASURES
-from random_mask.report.names import colour, label
 from random_mask.report.originals import over_originals
 
 __all__ = [
@@ -40,28 +42,29 @@ WIDTH = 6.5
 HEIGHT = 8.2
 """The largest height of a figure that leaves room for its caption."""
 
+TEXT = (
+    "font.size",
+    "axes.labelsize",
+    "axes.titlesize",
+    "xtick.labelsize",
+    "ytick.labelsize",
+    "legend.fontsize",
+)
 sns.set_theme(
     style="ticks",
     rc={
-        "font.size": 8,
-        "axes.labelsize": 8,
-        "axes.titlesize": 8,
-        "xtick.labelsize": 8,
-        "ytick.labelsize": 8,
-        "legend.fontsize": 8,
-        "legend.frameon": False,
-        "axes.linewidth": 0.6,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 3,
-        "ytick.major.size": 3,
-        "lines.linewidth": 1.2,
-        "figure.constrained_layout.use": True,
-        "pdf.fonttype": 42,
-        "svg.hashsalt": "random-mask",
+        **dict.fromkeys(TEXT, 8),
+        **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
+        **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 3),
+        **{"lines.linewidth": 1.2, "lines.markersize": 4, "errorbar.capsize": 2},
+        **{"legend.frameon": False, "figure.constrained_layout.use": True},
+        **{"pdf.fonttype": 42, "svg.hashsalt": "random-mask"},
     },
 )
 
+MARKERS = "osD^vP*X<>"
+QUANTITIES = {"score": "score", "forgetting_quality": "forgetting quality"}
+"""What the figures of all methods show, and what it is called there."""
 
 BROWSER_DPI = 180
 """Of PNGs: as wide as a window of 1300 pixels leaves room for in the HTML report."""
@@ -79,64 +82,58 @@ def save(figure: Figure, *paths: Path) -> None:
     plt.close(figure)
 
 
-def scores(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
+def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
     """Draw the score of each method with its interval, between the floor and the ceiling.
 
     Args:
         table: `scores.csv`.
         methods: unlearning methods, in the order of the rows.
+        labels: of the methods.
     """
     rows = ["original", *methods, "retrain"]
     height = 0.5 + min(0.28, (HEIGHT - 0.5) / len(rows)) * len(rows)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
-    panels = [(left, "score", "score"), (right, "forgetting_quality", "forgetting quality")]
-    for axes, column, title in panels:
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
+    for axes, (column, title) in zip(panels, QUANTITIES.items(), strict=True):
         _bounds(axes, table, column, vertical=True)
         for place, method in enumerate(rows):
             chosen = table[table["method"] == method].sort_values("original")
-            for (_, row), offset in zip(chosen.iterrows(), _beside(len(chosen)), strict=True):
-                axes.errorbar(
-                    row[column],
-                    place + offset,
-                    xerr=_error(row, column),
-                    fmt="o",
-                    ms=4,
-                    capsize=2,
-                    color=colour(method, list(methods)),
-                )
+            axes.errorbar(
+                chosen[column],
+                place + _offsets(len(chosen)),
+                xerr=_errors(chosen, column),
+                fmt="o",
+                color=labels.colour(method),
+            )
         axes.set(xlabel=title, xlim=(-0.008, None))
-    left.set_yticks(range(len(rows)), [label(method) for method in rows])
-    left.set_ylim(len(rows) - 0.3, -0.7)
+    panels[0].set_yticks(range(len(rows)), [labels(method) for method in rows])
+    panels[0].set_ylim(len(rows) - 0.3, -0.7)
     sns.despine(figure)
     return figure
 
 
-def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
+def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour | None) -> Figure:
     """Draw forgetting quality and score, and the accuracies, against the mask ratio.
 
     Args:
         table: `scores.csv`.
         ratios: the method that stands for each ratio, ascending.
+        colour: of the method whose ratio is varied.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.9))
-    sns.despine(figure)
     if not ratios:
-        left.text(0.5, 0.5, "no ratio_sweep in the configuration", ha="center", va="center")
-        return figure
+        return _note("no ratio_sweep in the configuration")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.9))
     means = over_originals(table).loc[list(ratios.values())].set_axis(list(ratios))
     styles = {
         "forgetting_quality": ("forgetting quality", "s", "--", (0.35, 0.35, 0.35)),
-        "score": ("score", "o", "-", colour("random_mask", [])),
+        "score": ("score", "o", "-", colour),
     }
     for (column, (name, marker, line, paint)), shift in zip(styles.items(), (-0.004, 0.004), strict=True):
         left.errorbar(
             means.index + shift,
             means[column],
-            yerr=[means[column] - means[f"{column}_low"], means[f"{column}_high"] - means[column]],
+            yerr=_errors(means, column),
             marker=marker,
-            ms=4,
             ls=line,
-            capsize=2,
             color=paint,
             label=name,
         )
@@ -147,40 +144,43 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str]) -> Figure:
     for (part, (line, marker)), paint in zip(
         parts.items(), [sns.color_palette("colorblind")[i] for i in (3, 4, 9)], strict=True
     ):
-        right.plot(
-            means.index, means[f"{part}_accuracy"], ls=line, marker=marker, ms=4, color=paint, label=part
-        )
+        right.plot(means.index, means[f"{part}_accuracy"], ls=line, marker=marker, color=paint, label=part)
     right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
     _legend_above(right, columns=3)
     sns.despine(figure)
     return figure
 
 
-def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Figure:
-    """Draw the paired difference of each variant of random mask to the plain one, with its interval.
+def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Labels) -> Figure:
+    """Draw the paired difference of each variant of a method to that method, with its interval.
 
     Args:
         table: `comparisons.csv`.
-        pairs: each variant and the plain random mask that it is compared with, in the order of the rows.
+        pairs: each variant and the method that it is compared with, in the order of the rows.
+        labels: of the methods.
     """
+    if not pairs:
+        return _note("no variant of another method in the configuration")
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.8 + 0.2 * len(pairs)), sharey=True)
-    quantities = {"score": "score", "forgetting_quality": "forgetting quality"}
-    markers = {plain: marker for marker, plain in zip("os", dict.fromkeys(b for _, b in pairs), strict=False)}
-    for axes, (quantity, name) in zip(panels, quantities.items(), strict=True):
+    markers = dict(zip(dict.fromkeys(plain for _, plain in pairs), cycle(MARKERS), strict=False))
+    for axes, (quantity, name) in zip(panels, QUANTITIES.items(), strict=True):
         axes.axvline(0, color="0.35", lw=0.8, ls=":", zorder=1)
         for place, (variant, plain) in enumerate(pairs):
             of_pair = (table["a"] == variant) & (table["b"] == plain) & (table["quantity"] == quantity)
             rows = table[of_pair].sort_values("original")
             errors = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
             axes.errorbar(
-                rows["difference"], place + _beside(len(rows)), xerr=errors, fmt=markers[plain], ms=4,
-                capsize=2, color=colour(plain, []),
-            )  # fmt: skip
+                rows["difference"],
+                place + _offsets(len(rows)),
+                xerr=errors,
+                fmt=markers[plain],
+                color=labels.colour(plain),
+            )
         axes.set(xlabel=f"difference of the {name}")
-    panels[0].set_yticks(range(len(pairs)), [label(variant) for variant, _ in pairs])
+    panels[0].set_yticks(range(len(pairs)), [labels(variant) for variant, _ in pairs])
     panels[0].set_ylim(len(pairs) - 0.3, -0.7)
     handles = [
-        Line2D([], [], ls="", marker=marker, ms=4, color=colour(plain, []), label=f"against {label(plain)}")
+        Line2D([], [], ls="", marker=marker, color=labels.colour(plain), label=f"against {labels(plain)}")
         for plain, marker in markers.items()
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
@@ -188,7 +188,9 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Figure:
     return figure
 
 
-def confidences(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str]) -> Figure:
+def confidences(
+    fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str], labels: Labels
+) -> Figure:
     """Draw the confidences of six forget examples under the models of each fleet.
 
     The examples are those at six evenly spaced ranks of the oracle's median confidence: no hand-picked ones.
@@ -196,6 +198,7 @@ def confidences(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequenc
     Args:
         fleets: arrays of each method's evaluation.
         methods: unlearning methods.
+        labels: of the methods.
     """
     rows = ["oracle", *methods]
     oracle = fleets["retrain"]["oracle_confidences"]
@@ -208,14 +211,14 @@ def confidences(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequenc
     for axes, example in zip(grid.flat, chosen, strict=True):
         for place, method in enumerate(rows):
             values = (oracle if method == "oracle" else fleets[method]["confidences"])[:, example]
-            paint = colour(method, list(methods))
+            paint = labels.colour(method)
             axes.plot(
                 values,
                 place + spread[: len(values)],
                 "o",
                 ms=2.5,
                 mew=0,
-                alpha=_alpha(len(values)),
+                alpha=0.8 if len(values) <= 32 else 0.3,
                 color=paint,
             )
             axes.plot([np.median(values)] * 2, [place - 0.34, place + 0.34], lw=1.6, color=paint)
@@ -224,19 +227,22 @@ def confidences(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequenc
             f"image {fleets['retrain']['image'][example]}, class {fleets['retrain']['label'][example]}"
         )
     for axes in grid[:, 0]:
-        axes.set_yticks(range(len(rows)), [label(method) for method in rows])
+        axes.set_yticks(range(len(rows)), [labels(method) for method in rows])
     grid[0, 0].invert_yaxis()
     figure.supxlabel("logit-scaled confidence", fontsize=8)
     sns.despine(figure)
     return figure
 
 
-def epsilons(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str]) -> Figure:
+def epsilons(
+    fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str], labels: Labels
+) -> Figure:
     """Draw how the epsilons of the forget examples fall into the buckets of the metric.
 
     Args:
         fleets: arrays of each method's evaluation.
         methods: unlearning methods.
+        labels: of the methods.
     """
     rows = [*methods, "retrain"]
     models = len(fleets["retrain"]["confidences"])
@@ -247,34 +253,35 @@ def epsilons(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[s
     for axes, method in zip(grid.flat, rows, strict=True):
         values = np.minimum(fleets[method]["epsilons"], beyond + 0.25)
         counts, _ = np.histogram(values, edges)
-        paint = colour(method, list(methods))
+        paint = labels.colour(method)
         axes.bar(edges[:-1], counts / len(values), width=0.5, align="edge", color=paint, ec="white", lw=0.5)
         axes.axvline(beyond, color="0.4", lw=0.8, ls=":")
         axes.set(xlabel=r"$\varepsilon$", xticks=np.arange(0, beyond + 0.1))
-        axes.set_title(label(method).replace(" (", "\n(").replace(", ", ",\n"))
+        axes.set_title(labels(method).replace(" (", "\n(").replace(", ", ",\n"))
     grid[0, 0].set_ylabel("share of forget examples")
     sns.despine(figure)
     return figure
 
 
-def training(fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str]) -> Figure:
+def training(
+    fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str], labels: Labels
+) -> Figure:
     """Draw loss and accuracy on the training images by epoch: mean of the models and its 95 % interval.
 
     Args:
         fleets: arrays of each method's evaluation.
         methods: unlearning methods.
+        labels: of the methods.
     """
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
-    markers = dict(zip(["retrain", *methods], "osD^vP*X<>", strict=False))
     for axes, quantity in zip(panels, ("loss", "accuracy"), strict=True):
-        for method in ["retrain", *methods]:
-            curves = fleets[method][f"history_{quantity}"]
-            epochs = np.arange(1, curves.shape[1] + 1)
-            mean, n = curves.mean(axis=0), len(curves)
-            half = t.ppf(0.975, n - 1) * curves.std(axis=0, ddof=1) / np.sqrt(n)
+        for method, marker in zip(["retrain", *methods], cycle(MARKERS), strict=False):
+            found = [interval_of_mean(values) for values in fleets[method][f"history_{quantity}"].T]
+            epochs = np.arange(1, len(found) + 1)
+            mean, half = [one.estimate for one in found], [one.high - one.estimate for one in found]
             axes.errorbar(
-                epochs, mean, yerr=half, marker=markers.get(method, "o"), ms=3, capsize=1.5,
-                color=colour(method, list(methods)), label=label(method),
+                epochs, mean, yerr=half, marker=marker, ms=3, capsize=1.5,
+                color=labels.colour(method), label=labels(method),
             )  # fmt: skip
         axes.set(xlabel="epoch", ylabel=f"training {quantity}")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -289,30 +296,33 @@ def _legend_above(axes: plt.Axes, columns: int) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=1.2)
 
 
-def by_n(table: pd.DataFrame, methods: Sequence[str]) -> Figure:
+def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
     """Draw the score of each method against the number of models of its fleet, with intervals.
 
     Args:
         table: `scores_by_n.csv`.
         methods: unlearning methods.
+        labels: of the methods.
     """
+    if table.empty:
+        return _note("needs fleets of at least 8 models")
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
     axes.set(xlabel="models a fleet, $N$", ylabel="score")
     sns.despine(figure)
-    if table.empty:
-        axes.text(0.5, 0.5, "needs fleets of at least 8 models", ha="center", va="center")
-        axes.set(xticks=[], yticks=[])
-        return figure
     rows = [*methods, "retrain"]
     for place, method in enumerate(rows):
         part = table[table["method"] == method]
         # A little apart, so that the intervals do not cover each other.
         places = np.log2(part["models"]) + 0.06 * (place - (len(rows) - 1) / 2)
-        errors = [part["score"] - part["score_low"], part["score_high"] - part["score"]]
         axes.errorbar(
-            places, part["score"], yerr=errors, marker="o", ms=3.5, capsize=2,
-            color=colour(method, list(methods)), label=label(method),
-        )  # fmt: skip
+            places,
+            part["score"],
+            yerr=_errors(part, "score"),
+            marker="o",
+            ms=3.5,
+            color=labels.colour(method),
+            label=labels(method),
+        )
     sizes = sorted(table["models"].unique())
     axes.set_xticks(np.log2(sizes), [str(n) for n in sizes])
     axes.set(ylim=(-0.008, None))
@@ -327,11 +337,7 @@ def agreement(correlations: pd.DataFrame) -> Figure:
         correlations: of `random_mask.report.measures.correlations`.
     """
     if correlations.empty:
-        figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 1.2))
-        axes.text(0.5, 0.5, f"needs at least {FEWEST_METHODS} methods", ha="center", va="center")
-        axes.set(xticks=[], yticks=[])
-        sns.despine(figure, left=True, bottom=True)
-        return figure
+        return _note(f"needs at least {FEWEST_METHODS} methods")
     known = correlations.dropna(how="all").dropna(how="all", axis=1)
     names = ["Score" if name == "score" else MEASURES[name].name for name in known.columns]
     figure, axes = plt.subplots(figsize=(0.9 * WIDTH, 0.8 + 0.24 * len(names)))
@@ -358,22 +364,28 @@ def agreement(correlations: pd.DataFrame) -> Figure:
     return figure
 
 
-def _beside(originals: int) -> np.ndarray:
+def _note(text: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 1.2))
+    axes.text(0.5, 0.5, text, ha="center", va="center")
+    axes.set(xticks=[], yticks=[])
+    sns.despine(figure, left=True, bottom=True)
+    return figure
+
+
+def _offsets(originals: int) -> np.ndarray:
     """Return how far the points of several originals lie from the middle of their row."""
     return np.linspace(-0.2, 0.2, originals) if originals > 1 else np.zeros(1)
 
 
-def _error(row: pd.Series, column: str) -> list[list[float]]:
-    return [[row[column] - row[f"{column}_low"]], [row[f"{column}_high"] - row[column]]]
-
-
-def _alpha(models: int) -> float:
-    return 0.8 if models <= 32 else 0.3
+def _errors(rows: pd.DataFrame, column: str) -> list[pd.Series]:
+    """Return how far below and above its estimates the intervals of a quantity reach."""
+    return [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
 
 
 def _bounds(axes: plt.Axes, table: pd.DataFrame, column: str, *, vertical: bool) -> None:
     """Draw the ceiling, retrain against retrain with its interval, and the floor, which is 0."""
-    ceiling = over_originals(table).loc["retrain"]
+    ceiling: Any = over_originals(table).loc["retrain"]
     line, span = (axes.axvline, axes.axvspan) if vertical else (axes.axhline, axes.axhspan)
     span(ceiling[f"{column}_low"], ceiling[f"{column}_high"], color="0.92", lw=0, zorder=0)
     line(ceiling[column], color="0.35", lw=0.8, ls="--", zorder=1)

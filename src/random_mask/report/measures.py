@@ -73,7 +73,7 @@ def nearness(measures: pd.DataFrame, a: str, b: str, measure: str) -> Interval |
         known = of_original.dropna().set_index("method")
         if len(known) < 2:
             return None
-        of_a, of_b = (float(known.loc[method, "value"]) - MEASURES[measure].best for method in (a, b))
+        of_a, of_b = (float(known["value"][method]) - MEASURES[measure].best for method in (a, b))
         widths = known["high"] - known["value"], known["value"] - known["low"]
         together = np.hypot if of_a * of_b >= 0 else np.add
         half = max(float(together(*width[[a, b]])) for width in widths)

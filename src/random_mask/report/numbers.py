@@ -11,10 +11,10 @@ import pandas as pd
 
 from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import points
+from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import sentence
 from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.report.originals import intervals_of, over_originals, pooled
-from random_mask.report.verdicts import verdict
+from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of, verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
 
@@ -32,8 +32,9 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
-MASK_AND_CONTROL = ("random_mask", "random_mask_ratio_0")
-"""Random mask, and the same repair without a mask."""
+BATCH_NORMS = {"Batch norms of the trunk": r"bn\d", "Batch norms of the shortcuts": r"downsample\.1"}
+KINDS = {"Convolutions": r"conv\d|downsample\.0", **BATCH_NORMS, "Linear layer": r"^fc\."}
+"""Kinds of tensors of torchvision's ResNet, and a pattern of their names."""
 
 UNKNOWN = r"\text{--}"
 """What is not known, in text or in a formula."""
@@ -41,7 +42,6 @@ UNKNOWN = r"\text{--}"
 UNDECIDED = "neither nearer nor farther, as far as can be told"
 
 ORIGINS = {
-    "ablations": "the configuration",
     "agreement": "measures.csv and scores.csv (rule scores)",
     "budget": "the configuration",
     "claims": "claims.csv (rule claims)",
@@ -64,16 +64,6 @@ ORIGINS = {
     "sweep": "the configuration and scores.csv (rule scores)",
 }
 """The file, and the rule that makes it, from which the numbers of each first part of a key are taken."""
-
-
-ABLATIONS = {
-    f"random_mask_{variant}"
-    for variant in (
-        *("author", "convolutions", "cycles_3", "cycles_4", "held", "inner", "linear", "longer"),
-        *("reinitialised", "rescaled", "sgd"),
-    )
-}
-"""The variants that the section of ablations gives numbers of: it is there if all of them are."""
 
 
 def as_tex(numbers: Mapping[str, str]) -> str:
@@ -124,13 +114,13 @@ def collect(
     numbers |= _derived(experiment, model)
     numbers |= _scores(scores)
     numbers |= _comparisons(comparisons)
-    numbers |= _measures(measures, scores)
+    numbers |= _measures(measures, scores, experiment.swept_method(), experiment.unmasked())
     for method, counts in masks.items():
         numbers |= _masks(method, counts)
     numbers |= _sweep(experiment, scores)
     if reference_models:
         numbers["reference/models"] = str(reference_models)
-    numbers |= {f"claims/{row['id']}": _prose(sentence(row)) for row in claims.to_dict("records")}
+    numbers |= {f"claims/{row.id}": _prose(sentence(row._asdict())) for row in rows_of(claims)}
     for content in choices:
         numbers |= {f"tuning/{key}": plain(content[key]) for key in ("experiment", "trials", "models")}
         numbers["tuning/budget"] = f"{100 * content['budget']:g}"
@@ -178,18 +168,17 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
     while buckets < 64 and float(points([0.5 * buckets], experiment.models)[0]) > 0:
         lowest = float(points([0.5 * buckets], experiment.models)[0])
         buckets += 1
-    repair = experiment.methods["random_mask"].finetune[0]
     shown = experiment.shown()
     several = {"methods/all": str(len(shown))} if len(shown) > len(experiment.drawn()) else {}
-    if set(shown) >= ABLATIONS:
-        several["ablations/methods"] = str(len(ABLATIONS))
+    repairs = [one.finetune[0] for one in experiment.methods.values() if one.masks() and one.finetune]
+    if repairs:
+        several["budget/share"] = f"{100 * repairs[0].epochs / experiment.training.epochs:.0f}"
     dead = 1 - model["live_weights"] / model["weights"]
     return several | {
         "data/name": escape(experiment.data.title or experiment.data.name),
         "data/retain": plain(model["retain"]),
         "data/forget": plain(model["forget"]),
         "data/classes": str(model["classes"]),
-        "budget/share": f"{100 * repair.epochs / experiment.training.epochs:.0f}",
         "metric/buckets": str(buckets),
         "metric/lowest_points": rf"\ensuremath{{2^{{{round(math.log2(lowest))}}}}}" if buckets else "0",
         "model/weights": plain(model["weights"]),
@@ -199,10 +188,10 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
 
 
 def _scores(scores: pd.DataFrame) -> dict[str, str]:
-    means = over_originals(scores)
-    ceiling = means.loc["retrain"]
+    means: Any = over_originals(scores).to_dict("index")
+    ceiling = means["retrain"]
     numbers = {}
-    for method, row in means.iterrows():
+    for method, row in means.items():
         for column, value in row.items():
             if column.endswith("accuracy"):
                 numbers[f"scores/{method}/{column}"] = f"{100 * value:.1f}"
@@ -222,37 +211,35 @@ def _percent(part: float, whole: float) -> str:
 
 
 def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
-    numbers = {}
+    numbers: dict[str, str] = {}
     chosen = comparisons[comparisons["quantity"] == "score"]
     for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
         found = pooled(intervals_of(rows, "difference", "low", "high"))
-        numbers[f"compare/{a}/{b}/difference"] = f"{found.estimate:.3f}"
-        numbers[f"compare/{a}/{b}/low"] = f"{found.low:.3f}"
-        numbers[f"compare/{a}/{b}/high"] = f"{found.high:.3f}"
-        numbers[f"compare/{a}/{b}/words"] = verdict(found.low, found.high)
+        numbers |= _difference(f"compare/{a}/{b}", found, verdict(found.low, found.high))
     return numbers
 
 
-def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
+def _difference(key: str, found: Interval, words: str, form: str = ".3f") -> dict[str, str]:
+    values = {"difference": found.estimate, "low": found.low, "high": found.high}
+    return {f"{key}/{name}": format(value, form) for name, value in values.items()} | {f"{key}/words": words}
+
+
+def _measures(
+    measures: pd.DataFrame, scores: pd.DataFrame, masked: str | None, unmasked: str | None
+) -> dict[str, str]:
     numbers = {}
     # What is not known, as U-LiRA of a few models, has no number.
     known = measures.dropna(subset="value")
     for (method, measure), rows in known.groupby(["method", "measure"], sort=False):
-        found = pooled(intervals_of(rows, "value", "low", "high"))
-        for suffix, value in (("", found.estimate), ("_low", found.low), ("_high", found.high)):
+        of_all = pooled(intervals_of(rows, "value", "low", "high"))
+        for suffix, value in (("", of_all.estimate), ("_low", of_all.low), ("_high", of_all.high)):
             numbers[f"measures/{method}/{measure}{suffix}"] = (
                 UNKNOWN if math.isnan(value) else f"{value:z.3f}"
             )
     for measure in MEASURES:
-        if found := nearness(measures, *MASK_AND_CONTROL, measure):
+        if masked and unmasked and (found := nearness(measures, masked, unmasked, measure)):
             words = "nearer" if found.high < 0 else "farther" if found.low > 0 else UNDECIDED
-            numbers[f"nearness/{measure}/words"] = words
-            numbers |= {
-                f"nearness/{measure}/{key}": f"{value:z.3f}"
-                for key, value in zip(
-                    ("difference", "low", "high"), (found.estimate, found.low, found.high), strict=True
-                )
-            }
+            numbers |= _difference(f"nearness/{measure}", found, words, "z.3f")
     ranks = correlations(measures, scores)
     if ranks.empty:
         return numbers
@@ -264,8 +251,7 @@ def _measures(measures: pd.DataFrame, scores: pd.DataFrame) -> dict[str, str]:
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
     numbers = {
-        f"simulation/{row.case}/{row.models}": f"{row.forgetting_quality:.3f}"
-        for row in simulation.itertuples()
+        f"simulation/{row.case}/{row.models}": f"{row.forgetting_quality:.3f}" for row in rows_of(simulation)
     }
     return numbers | {
         "simulation/examples": plain(int(simulation["examples"].iloc[0])),
@@ -274,17 +260,12 @@ def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
 
 
 def _masks(method: str, counts: pd.DataFrame) -> dict[str, str]:
-    norms = counts[is_batch_norm(counts["tensor"])]
+    norms = counts[counts["tensor"].str.contains("|".join(BATCH_NORMS.values()))]
     return {
         f"masks/{method}/share": f"{100 * counts['masked'].sum() / counts['weights'].sum():.1f}",
         f"masks/{method}/batch_norm_tensors": str(norms.groupby("tensor")["masked"].sum().gt(0).sum()),
         f"masks/{method}/batch_norm_share": f"{100 * norms['masked'].sum() / norms['weights'].sum():.1f}",
     }
-
-
-def is_batch_norm(tensors: pd.Series) -> pd.Series:
-    """Tell which tensors of torchvision's ResNet belong to a batch norm, by their names."""
-    return tensors.str.contains(r"bn\d|downsample\.1", regex=True)
 
 
 def _sweep(experiment: Experiment, scores: pd.DataFrame) -> dict[str, str]:

@@ -1,16 +1,17 @@
-"""Estimates over several original models."""
+"""Estimates over several original models, and what they allow to say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
-from random_mask.metrics.intervals import CONFIDENCE, Interval
+from random_mask.metrics.intervals import Interval, interval_of_mean
 
-__all__ = ["intervals_of", "over_originals", "pooled"]
+__all__ = ["intervals_of", "over_originals", "pooled", "rows_of", "verdict"]
 
 
 def pooled(intervals: Sequence[Interval]) -> Interval:
@@ -24,14 +25,13 @@ def pooled(intervals: Sequence[Interval]) -> Interval:
     Args:
         intervals: one for each original model.
     """
-    estimates = np.array([interval.estimate for interval in intervals])
-    k, mean = len(estimates), float(estimates.mean())
-    if k == 1:
+    if len(intervals) == 1:
         return intervals[0]
-    between = t.ppf((1 + CONFIDENCE) / 2, k - 1) * estimates.std(ddof=1) / np.sqrt(k)
-    below = np.sqrt(np.mean([(i.estimate - i.low) ** 2 for i in intervals]) + between**2)
-    above = np.sqrt(np.mean([(i.high - i.estimate) ** 2 for i in intervals]) + between**2)
-    return Interval(mean, mean - float(below), mean + float(above))
+    mean = interval_of_mean(np.array([interval.estimate for interval in intervals]))
+    between = mean.high - mean.estimate
+    below = np.mean([(i.estimate - i.low) ** 2 for i in intervals]) + between**2
+    above = np.mean([(i.high - i.estimate) ** 2 for i in intervals]) + between**2
+    return Interval(mean.estimate, mean.estimate - math.sqrt(below), mean.estimate + math.sqrt(above))
 
 
 def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
@@ -50,4 +50,16 @@ def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
 
 def intervals_of(rows: pd.DataFrame, estimate: str, low: str, high: str) -> list[Interval]:
     """Return the intervals in three columns of a table, one for each row."""
-    return [Interval(*row) for row in rows[[estimate, low, high]].itertuples(index=False)]
+    return [Interval(*row) for row in rows_of(rows[[estimate, low, high]])]
+
+
+def rows_of(table: pd.DataFrame) -> Iterable[Any]:
+    """Return the rows of a table, whose columns are their attributes."""
+    return table.itertuples(index=False)
+
+
+def verdict(low: float, high: float) -> str:
+    """Return what a 95 % interval of a difference allows to say."""
+    if low > 0:
+        return "scores higher than"
+    return "scores lower than" if high < 0 else "cannot be told apart from"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from random_mask.report.claims import NOT_TESTABLE
-from random_mask.report.verdicts import verdict
+from random_mask.report.originals import verdict
 
 __all__ = ["claims", "comparisons", "page", "scores"]
 

@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from random_mask.experiment.config import Experiment
+from random_mask.methods.random_mask import RandomMask
 from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
 from random_mask.report.claims import NOT_TESTABLE, SUPPORTED
+from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
-from random_mask.report.names import label
-from random_mask.report.numbers import UNKNOWN, escape, plain
-from random_mask.report.originals import intervals_of, over_originals, pooled
+from random_mask.report.numbers import KINDS, UNKNOWN, escape, plain
+from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of
 from random_mask.training.recipe import Recipe
 
 __all__ = [
@@ -42,7 +43,7 @@ def tabular(
     rows: Sequence[Sequence[str]],
     *,
     above: str | None = None,
-    most: int | None = None,
+    page: int | None = None,
 ) -> str:
     r"""Return a tabular with booktabs rules; an empty row becomes a rule.
 
@@ -51,10 +52,10 @@ def tabular(
         head: the last line of the head.
         rows: cells.
         above: lines of the head before that one.
-        most: rows that fit on a page; each so many become the argument of a `\tablepart`.
+        page: rows that fit on a page; each so many become the argument of a `\tablepart`.
     """
-    if most is not None:
-        cuts = [rows[start : start + most] for start in range(0, len(rows), most)]
+    if page is not None:
+        cuts = [rows[start : start + page] for start in range(0, len(rows), page)]
         # The head ends with a rule, so no part begins with one.
         parts = [tabular(columns, head, cut[not cut[0] :], above=above) for cut in cuts]
         return "".join(f"\\tablepart{{%\n{part}}}\n" for part in parts)
@@ -64,16 +65,17 @@ def tabular(
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def scores(table: pd.DataFrame, methods: Sequence[str], *, most: int | None = None) -> str:
+def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels, *, page: int | None = None) -> str:
     """Return the main table: a row for each method, pooled over the original models.
 
     Args:
         table: `scores.csv`.
         methods: unlearning methods, in the order of the rows.
-        most: rows that fit on a page, if it may break over pages.
+        labels: of the methods.
+        page: rows that fit on a page, if it may break over pages.
     """
     means = over_originals(table)
-    ceiling, retraining = means.loc["retrain", ["score", "seconds_per_model"]]
+    ceiling, retraining = means["score"]["retrain"], means["seconds_per_model"]["retrain"]
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
         row = means.loc[method]
@@ -81,7 +83,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str], *, most: int | None = No
             rows.append([])
         rows.append(
             [
-                escape(label(method)),
+                escape(labels(method)),
                 *(f"{row.score:.3f}", f"[{row.score_low:.3f}, {row.score_high:.3f}]"),
                 f"{row.forgetting_quality:.3f}",
                 f"[{row.forgetting_quality_low:.3f}, {row.forgetting_quality_high:.3f}]",
@@ -96,50 +98,46 @@ def scores(table: pd.DataFrame, methods: Sequence[str], *, most: int | None = No
     head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}", r"{(\%)}"]
     columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + 3 * "S[table-format=3.1]"
     columns += 2 * "S[table-format=3.0]" + "@{}"
-    return tabular(columns, head, rows, above=above + "\n" + rules, most=most)
+    return tabular(columns, head, rows, above=above + "\n" + rules, page=page)
 
 
-KINDS = {
-    "Convolutions": r"conv\d|downsample\.0",
-    "Batch norms of the trunk": r"bn\d",
-    "Batch norms of the shortcuts": r"downsample\.1",
-    "Linear layer": r"^fc\.",
-}
-
-
-def masks(counts: Mapping[str, pd.DataFrame], filters: Mapping[str, str]) -> str:
-    """Return the share of the weights of each kind that each random-mask method set to zero.
+def masks(counts: Mapping[str, pd.DataFrame], labels: Labels) -> str:
+    """Return the share of the weights of each kind that each method with a mask sets to zero.
 
     Args:
         counts: the rows of `masks.csv`, by method.
-        filters: what each method spares, the head of its column.
+        labels: of the methods.
     """
-    one = next(iter(counts.values()))
-    rows = []
+    if not counts:
+        return tabular("@{}l@{}", ["Tensors"], [["no method of this table draws masks"]])
+    rows: list[list[str]] = []
     for kind, pattern in {**KINDS, "All": ""}.items():
-        row = [kind, plain(int(one.loc[one["tensor"].str.contains(pattern), "weights"].sum()))]
-        for table in counts.values():
-            part = table[table["tensor"].str.contains(pattern)]
-            row.append(f"{100 * part['masked'].sum() / part['weights'].sum():.1f}")
-        if kind == "All":
-            rows.append([])
-        rows.append(row)
+        parts = [table[table["tensor"].str.contains(pattern)] for table in counts.values()]
+        shares = [f"{100 * part['masked'].sum() / part['weights'].sum():.1f}" for part in parts]
+        rows.append([kind, plain(int(parts[0]["weights"].sum())), *shares])
     above = rf" & & \multicolumn{{{len(counts)}}}{{c}}{{Masked (\%)}} \\" + "\n"
     above += rf"\cmidrule(l){{3-{2 + len(counts)}}}"
-    head = ["Tensors", "Weights", *(f"{{{escape(filters[method])}}}" for method in counts)]
-    return tabular("@{}lr" + "S[table-format=2.1]" * len(counts) + "@{}", head, rows, above=above)
+    head = ["Tensors", "Weights", *(f"{{{escape(labels(method))}}}" for method in counts)]
+    columns = "@{}lr" + "S[table-format=2.1]" * len(counts) + "@{}"
+    return tabular(columns, head, [*rows[:-1], [], rows[-1]], above=above)
 
 
 def measures(
-    table: pd.DataFrame, methods: Sequence[str], *, main: bool = True, most: int | None = None
+    table: pd.DataFrame,
+    methods: Sequence[str],
+    labels: Labels,
+    *,
+    main: bool = True,
+    page: int | None = None,
 ) -> str:
     """Return the other measures: a row for each method, pooled over the original models.
 
     Args:
         table: `measures.csv`.
         methods: unlearning methods, in the order of the rows.
+        labels: of the methods.
         main: the main measures, or else the others.
-        most: rows that fit on a page, if it may break over pages.
+        page: rows that fit on a page, if it may break over pages.
     """
     there = set(table["measure"])
     shown = {name: of for name, of in MEASURES.items() if of.in_table == main and name in there}
@@ -148,12 +146,12 @@ def measures(
         for key, rows in table.groupby(["method", "measure"])
     }
     names = ["original", *methods, "retrain"]
-    rows = [[escape(label(name)), *(_bracketed(found[name, key]) for key in shown)] for name in names]
+    rows = [[escape(labels(name)), *(_bracketed(found[name, key]) for key in shown)] for name in names]
     head = ["Method", *(measure.head for measure in shown.values())]
     ideal = ["", *(measure.ideal for measure in shown.values())]
     above = " & ".join(head) + r" \\"
     return tabular(
-        "@{}l" + "l" * len(shown) + "@{}", ideal, [*rows[:-1], [], rows[-1]], above=above, most=most
+        "@{}l" + "l" * len(shown) + "@{}", ideal, [*rows[:-1], [], rows[-1]], above=above, page=page
     )
 
 
@@ -175,7 +173,7 @@ def simulation(table: pd.DataFrame) -> str:
     rows = []
     for case, part in table.groupby("case", sort=False):
         values = part.set_index("models")["forgetting_quality"]
-        rows.append([SIMULATED[case], *(f"{values[n]:.3f}" for n in sizes)])
+        rows.append([SIMULATED[str(case)], *(f"{values[n]:.3f}" for n in sizes)])
     head = ["Unlearned confidences", f"{{$N={sizes[0]}$}}", *(f"{{{n}}}" for n in sizes[1:])]
     return tabular(f"@{{}}l*{{{len(sizes)}}}{{S[table-format=1.3]}}@{{}}", head, rows)
 
@@ -192,25 +190,26 @@ SIMULATED = {
 }
 
 
-def cost(costs: pd.DataFrame) -> str:
+def cost(costs: pd.DataFrame, labels: Labels) -> str:
     """Return what training cost, by fleet.
 
     Args:
         costs: `costs.csv`.
+        labels: of the methods.
     """
     names = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
     rows = [
         [
-            escape(names.get(row.fleet, label(row.fleet))),
+            escape(names.get(row.fleet) or labels(row.fleet)),
             str(row.models),
             f"{row.seconds / row.models:.1f}",
             f"{row.seconds / 60:.1f}",
         ]
-        for row in costs.itertuples()
+        for row in rows_of(costs)
     ]
     rows += [[], ["All", str(costs["models"].sum()), "", f"{costs['seconds'].sum() / 60:.1f}"]]
     head = ["Fleet", "Models", "Seconds a model", "Core minutes"]
-    return tabular("@{}lrrr@{}", head, rows, most=PAGE)
+    return tabular("@{}lrrr@{}", head, rows, page=PAGE)
 
 
 ENVIRONMENT = {
@@ -246,17 +245,18 @@ def environment(found: Mapping[str, str]) -> str:
     )
 
 
-def config(experiment: Experiment) -> str:
-    """Return the recipes side by side."""
-    methods = experiment.methods
-    columns = {
-        "Original, retrained": ("--", experiment.training),
-        label("finetune"): ("--", methods["finetune"].finetune[0]),
-        label("random_mask"): (
-            f"{methods['random_mask'].perturb.ratio:g}",
-            methods["random_mask"].finetune[0],
-        ),
-    }
+def config(experiment: Experiment, labels: Labels) -> str:
+    """Return side by side how networks are trained and the recipes of the methods that have a single one.
+
+    Variants and tuned methods are left out: what they change is said elsewhere.
+    """
+    columns = {"Original, retrained": ("--", experiment.training)}
+    for name in experiment.drawn():
+        method = experiment.all_methods()[name]
+        recipes = [recipe for step in method.steps() for recipe in step.finetune]
+        if len(recipes) == 1 and method.variant_of is None and method.tuned_from is None:
+            ratio = f"{method.perturb.ratio:g}" if isinstance(method.perturb, RandomMask) else "--"
+            columns[escape(labels(name))] = (ratio, recipes[0])
     lines: dict[str, Callable[[Recipe], str]] = {
         "Epochs": lambda recipe: plain(recipe.epochs),
         "Batch": lambda recipe: plain(recipe.batch),
@@ -272,16 +272,17 @@ def config(experiment: Experiment) -> str:
     return tabular("@{}l" + "c" * len(columns) + "@{}", ["", *columns], rows)
 
 
-def tuning(choices: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
+def tuning(choices: Sequence[Mapping[str, Any]], labels: Labels, methods: Sequence[str]) -> str:
     """Return the values that tuning chose, by method.
 
     Args:
         choices: the content of the `chosen.yaml` that the experiment takes methods from, if it does.
+        labels: of the methods.
         methods: those of the experiment.
     """
     rows = [
         [
-            escape(label(choice["of"])),
+            escape(labels.untuned(name)),
             escape(", ".join(f"{key} {_value(value)}" for key, value in choice["values"].items())),
             f"{choice['score']:.3f}",
             f"{100 * choice['cost']:.0f}",
@@ -293,7 +294,7 @@ def tuning(choices: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> str:
     head = ["Method", "Chosen values", "{Score of the trial}", r"{Cost (\%)}"]
     columns = r"@{}l>{\raggedright\arraybackslash}p{0.6\linewidth}S[table-format=1.3]S[table-format=3.0]@{}"
     rows = rows or [["--", "no method of this experiment was tuned", "{--}", "{--}"]]
-    return tabular(columns, head, rows, most=PAGE // 2)
+    return tabular(columns, head, rows, page=PAGE // 2)
 
 
 def _value(value: Any) -> str:
@@ -310,9 +311,9 @@ def claims(table: pd.DataFrame, references: Mapping[str, pd.DataFrame]) -> str:
         table: `claims.csv`.
         references: that of each experiment of the authors, by name.
     """
-    known = {name: {row.id: _short(row) for row in one.itertuples()} for name, one in references.items()}
+    known = {name: {row.id: _short(row) for row in rows_of(one)} for name, one in references.items()}
     rows = []
-    for row in table.itertuples():
+    for row in rows_of(table):
         tested = row.verdict != NOT_TESTABLE
         found = [f"{value:z.3f}" for value in (row.estimate, row.low, row.high)] if tested else []
         estimate = f"${found[0]}$ & $[{found[1]},\\,{found[2]}]$" if tested else "-- & "
@@ -331,22 +332,24 @@ def _short(row: Any) -> str:
     return "yes" if row.verdict == SUPPORTED else "opp." if row.opposite else "no"
 
 
-def reference(table: pd.DataFrame, theirs: Sequence[pd.DataFrame]) -> str:
+def reference(table: pd.DataFrame, theirs: Sequence[pd.DataFrame], labels: Labels) -> str:
     """Return the scores of a run beside those of the authors' run of the same experiment.
 
     Args:
         table: `scores.csv`, of `agreement.parse_scores`.
         theirs: that of the authors' run, if there is one.
+        labels: of the methods.
     """
     several = table.index.get_level_values("original").nunique() > 1
     rows = []
     for one in theirs:
-        for (method, original), row in compare_scores(table, one).iterrows():
-            name = escape(label(method) + (f", model {original}" if several else ""))
+        for row in rows_of(compare_scores(table, one).reset_index()):
+            name = escape(labels(row.method) + (f", model {row.original}" if several else ""))
             scores = [
-                f"{row[side]:.3f} & [{row[f'{side}_low']:.3f}, {row[f'{side}_high']:.3f}]" for side in "ab"
+                f"{row.a:.3f} & [{row.a_low:.3f}, {row.a_high:.3f}]",
+                f"{row.b:.3f} & [{row.b_low:.3f}, {row.b_high:.3f}]",
             ]
-            rows.append([name, *scores, "yes" if row["agrees"] else "no"])
+            rows.append([name, *scores, "yes" if row.agrees else "no"])
     head = ["Method", r"\multicolumn{2}{c}{Here}", r"\multicolumn{2}{c}{Authors}", "Agree"]
     columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + "c@{}"
     return tabular(columns, head, rows or [["--", "{--}", "", "{--}", "", "--"]])

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import pandas as pd
+from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz, write_text
 from random_mask.report.claims import Results, judge, read_claims
+from random_mask.report.originals import rows_of
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 
+class Settings(BaseModel):
+    """What this stage depends on."""
+
+    tuned: list[str]
+    """The methods whose values a search chose."""
+
+
 def main(
-    *, claims: Source, scores: Input, comparisons: Input, measures: Input, examples: Input, output: Output
+    *,
+    settings: Settings,
+    claims: Source,
+    scores: Input,
+    comparisons: Input,
+    measures: Input,
+    examples: Input,
+    output: Output,
 ) -> None:
     """Write a row for each claim: its verdict, and the estimate and interval that it follows from."""
     results = Results(
@@ -18,10 +34,11 @@ def main(
         comparisons=pd.read_csv(comparisons),
         measures=pd.read_csv(measures),
         examples=read_npz(examples),
+        tuned=settings.tuned,
     )
     table = judge(read_claims(claims), results)
     write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
-    for row in table.itertuples():
+    for row in rows_of(table):
         progress(f"{row.verdict:13} {row.id}")
 
 

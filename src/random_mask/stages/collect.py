@@ -14,13 +14,6 @@ from random_mask.artifacts.shards import read_speed, read_works
 from random_mask.experiment.cost import seconds
 from random_mask.stages.command import Input, Output, Source, progress, run
 
-KEPT = (
-    *("image", "label", "confidences", "oracle_confidences", "epsilons", "points"),
-    *("retain_accuracy", "test_accuracy", "oracle_retain_accuracy", "oracle_test_accuracy"),
-    *("history_loss", "history_accuracy"),
-)
-"""Arrays of an evaluation. With these every score and interval can be computed again without training."""
-
 
 def main(
     *,
@@ -35,8 +28,9 @@ def main(
 ) -> None:
     """Write four files.
 
-    `examples` has the arrays of all evaluations, as `<method>/<original>/<array>`; what the oracle adds to
-    them is the same in all and stands once, as `oracle/<array>`. `mask_shares` has the weights of each tensor
+    `examples` has the arrays of all evaluations, from which every score and interval can be computed again
+    without training, as `<method>/<original>/<array>`; what the oracle adds to them is the same in all and
+    stands once, as `oracle/<array>`. `mask_shares` has the weights of each tensor
     and how many of them a model masks on average; `cost` the models of each fleet and their seconds, counted;
     `run_file` what the network is and what computed the run.
     """
@@ -45,20 +39,20 @@ def main(
         method, original = path.parent.name, path.stem.removeprefix("original-")
         for name, array in read_npz(path).items():
             shared = name in ("image", "label") or name.startswith("oracle_")
-            if name in KEPT:
-                arrays[f"oracle/{name}" if shared else f"{method}/{original}/{name}"] = array
+            arrays[f"oracle/{name}" if shared else f"{method}/{original}/{name}"] = array
     write_npz(examples, arrays)
     tables = [pd.read_csv(path).assign(method=path.parent.parent.name) for path in masks]
     counted = pd.concat(tables or [pd.DataFrame(columns=["method", "tensor", "weights", "masked"])])
     shares = counted.groupby(["method", "tensor"], sort=False, as_index=False)
     _write(mask_shares, shares.agg(weights=("weights", "first"), masked=("masked", "mean")))
-    reference, spent = read_speed(speed), {}
+    reference = read_speed(speed)
+    spent: dict[str, list[float]] = {}
     for path in costs:
         spent.setdefault(_fleet(path), []).extend(seconds(work, reference) for work in read_works(path))
-    rows = [{"fleet": fleet, "models": len(one), "seconds": sum(one)} for fleet, one in spent.items()]
+    rows = [{"fleet": name, "models": len(one), "seconds": sum(one)} for name, one in spent.items()]
     _write(cost, pd.DataFrame(rows))
-    original = next(path for path in costs if path.parent.parent.name == "original")
-    network = {"weights": read_works(original)[0].weights, **json.loads(read_text(original))}
+    trained = next(path for path in costs if _fleet(path) == "original")
+    network = {"weights": read_works(trained)[0].weights, **json.loads(read_text(trained))}
     names = ("weights", "live_weights", "classes", "retain", "forget")
     found = {
         "model": {name: network[name] for name in names},

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-
 from random_mask.artifacts.files import write_text
 from random_mask.metrics.intervals import paired_difference
 from random_mask.seeds import seed_of
 from random_mask.stages.command import Input, Output, progress, run
-from random_mask.stages.evaluate import read_evaluation
-
-
-class Settings(BaseModel):
-    """What this stage depends on."""
-
-    seed: int
-    replicates: int
+from random_mask.stages.judging import Settings, read_evaluation
 
 
 def main(*, settings: Settings, a: str, b: str, of_a: list[Input], of_b: list[Input], output: Output) -> None:

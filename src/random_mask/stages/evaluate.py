@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import numpy as np
-from pydantic import BaseModel
-
-from random_mask.artifacts.files import read_npz, read_text, write_npz, write_text
-from random_mask.artifacts.shards import read_fleet, repeated
+from random_mask.artifacts.files import read_text, write_npz, write_text
 from random_mask.data.splits import read_split
-from random_mask.errors import InputError
-from random_mask.metrics.competition import epsilons, logit_scaled_confidence, points
-from random_mask.metrics.intervals import Fleet, score_intervals
+from random_mask.metrics.competition import epsilons, points
+from random_mask.metrics.intervals import score_intervals
 from random_mask.seeds import seed_of
+from random_mask.stages import judging
 from random_mask.stages.command import Input, Output, progress, run
+from random_mask.stages.judging import read_stored
 
 
-class Settings(BaseModel):
+class Settings(judging.Settings):
     """What this stage depends on."""
 
-    seed: int
-    replicates: int
     models: int
 
 
@@ -38,16 +32,10 @@ def main(
     examples: Output,
 ) -> None:
     """Write the row of one method and original model, and what each forget example contributes to it."""
-    images, classes = read_split(read_text(split_table), str(split_table))
-    labels = classes["forget"]
-    reference = read_fleet(oracle)
-    fleet = read_fleet(unlearned)
-    if method == "original":  # one model that has forgotten nothing stands for all of its runs
-        fleet = repeated(fleet, settings.models)
-    for path, arrays in ((oracle[0], reference), (unlearned[0], fleet)):
-        if arrays["logits_forget"].shape[1] != len(labels):
-            raise InputError(f"{path} and {split_table} differ in the forget set; delete both and run again")
-    judged, retrained = as_fleet(fleet, labels), as_fleet(reference, labels)
+    images, _ = read_split(read_text(split_table), str(split_table))
+    oracle_fleet = read_stored(oracle, split_table)
+    fleet = read_stored(unlearned, split_table, copies=settings.models if method == "original" else 1)
+    judged, retrained = (one.with_confidences(one.confidences("forget")) for one in (fleet, oracle_fleet))
     intervals = score_intervals(
         judged,
         retrained,
@@ -60,14 +48,14 @@ def main(
         interval = intervals[name]
         result |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
     for part in ("retain", "forget", "test"):
-        result[f"{part}_accuracy"] = float(fleet[f"accuracy_{part}"].mean())
+        result[f"{part}_accuracy"] = float(fleet.accuracy(part).mean())
     write_text(row, json.dumps(result, indent=2) + "\n")
     found = epsilons(judged.confidences, retrained.confidences)
     write_npz(
         examples,
         {
             "image": images["forget"],
-            "label": labels,
+            "label": fleet.labels["forget"],
             "confidences": judged.confidences,
             "oracle_confidences": retrained.confidences,
             "retain_accuracy": judged.retain_accuracy,
@@ -76,28 +64,11 @@ def main(
             "oracle_test_accuracy": retrained.test_accuracy,
             "epsilons": found,
             "points": points(found, len(judged)),
-            "history_loss": fleet["history_loss"],
-            "history_accuracy": fleet["history_accuracy"],
+            "history_loss": fleet.arrays["history_loss"],
+            "history_accuracy": fleet.arrays["history_accuracy"],
         },
     )
     progress(f"{method}: score {result['score']:.4f}")
-
-
-def read_evaluation(path: Path) -> tuple[Fleet, Fleet]:
-    """Read an evaluation that this stage wrote: the fleet that was judged, and the oracle."""
-    arrays = read_npz(path)
-    names = ("confidences", "retain_accuracy", "test_accuracy")
-    judged, oracle = (Fleet(**{name: arrays[f"{who}{name}"] for name in names}) for who in ("", "oracle_"))
-    return judged, oracle
-
-
-def as_fleet(fleet: dict[str, np.ndarray], labels: np.ndarray) -> Fleet:
-    """Return what the metric needs of a fleet."""
-    return Fleet(
-        confidences=logit_scaled_confidence(fleet["logits_forget"], labels),
-        retain_accuracy=fleet["accuracy_retain"],
-        test_accuracy=fleet["accuracy_test"],
-    )
 
 
 if __name__ == "__main__":

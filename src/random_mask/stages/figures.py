@@ -7,7 +7,9 @@ import pandas as pd
 from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz
+from random_mask.experiment.config import Experiment
 from random_mask.report import figures
+from random_mask.report.labels import Labels
 from random_mask.report.measures import correlations
 from random_mask.stages.command import Input, Output, progress, run
 
@@ -15,10 +17,7 @@ from random_mask.stages.command import Input, Output, progress, run
 class Settings(BaseModel):
     """What this stage depends on."""
 
-    methods: list[str]
-    drawn: list[str]
-    ratios: dict[str, str]
-    ablations: list[tuple[str, str]]
+    experiment: Experiment
 
 
 def main(
@@ -32,20 +31,22 @@ def main(
     output: list[Output],
 ) -> None:
     """Draw each figure that is asked for, once for all its formats; its kind is the name of the file."""
-    table = pd.read_csv(scores)
+    experiment = settings.experiment
+    labels, drawn, base = Labels(experiment), experiment.drawn(), experiment.swept_method()
+    table, differences, measured = (pd.read_csv(path) for path in (scores, comparisons, measures))
     arrays = read_npz(examples)
     oracle = _under("oracle", arrays)
-    fleets = {name: oracle | _under(f"{name}/0", arrays) for name in [*settings.drawn, "original", "retrain"]}
-    ratios = {float(ratio): method for ratio, method in settings.ratios.items()}
+    fleets = {name: oracle | _under(f"{name}/0", arrays) for name in [*drawn, "original", "retrain"]}
+    colour = labels.colour(base) if base else None
     drawings = {
-        "scores": lambda: figures.scores(table, settings.methods),
-        "mask_ratio": lambda: figures.mask_ratio(table, ratios),
-        "ablations": lambda: figures.ablations(pd.read_csv(comparisons), settings.ablations),
-        "confidences": lambda: figures.confidences(fleets, settings.drawn),
-        "epsilons": lambda: figures.epsilons(fleets, settings.drawn),
-        "by_n": lambda: figures.by_n(pd.read_csv(by_n), settings.drawn),
-        "agreement": lambda: figures.agreement(correlations(pd.read_csv(measures), table)),
-        "training": lambda: figures.training(fleets, settings.drawn),
+        "scores": lambda: figures.scores(table, experiment.shown(), labels),
+        "mask_ratio": lambda: figures.mask_ratio(table, experiment.ratio_series(), colour),
+        "ablations": lambda: figures.ablations(differences, experiment.ablations(), labels),
+        "confidences": lambda: figures.confidences(fleets, drawn, labels),
+        "epsilons": lambda: figures.epsilons(fleets, drawn, labels),
+        "by_n": lambda: figures.by_n(pd.read_csv(by_n), drawn, labels),
+        "agreement": lambda: figures.agreement(correlations(measured, table)),
+        "training": lambda: figures.training(fleets, drawn, labels),
     }
     for kind in dict.fromkeys(path.stem for path in output):
         figures.save(drawings[kind](), *(path for path in output if path.stem == kind))

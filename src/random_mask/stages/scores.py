@@ -13,20 +13,13 @@ from random_mask.experiment.cost import Speed, seconds
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 COLUMNS = [
-    "method",
-    "original",
-    "n_models",
-    "forgetting_quality",
-    "forgetting_quality_low",
-    "forgetting_quality_high",
-    "retain_accuracy",
-    "forget_accuracy",
-    "test_accuracy",
-    "score",
-    "score_low",
-    "score_high",
-    "seconds_per_model",
+    *("method", "original", "n_models"),
+    *("forgetting_quality", "forgetting_quality_low", "forgetting_quality_high"),
+    *("retain_accuracy", "forget_accuracy", "test_accuracy"),
+    *("score", "score_low", "score_high", "seconds_per_model"),
 ]
+NO_PAIR = ["a", "b", "original", "quantity", "difference", "low", "high"]
+"""Columns of the comparisons, where nothing is compared."""
 
 
 def main(
@@ -58,7 +51,7 @@ def main(
     found = [row for path in measured for row in json.loads(path.read_text())]
     write_text(measures, pd.DataFrame(found).to_csv(index=False, lineterminator="\n"))
     for parts, path in ((differences, comparisons), (sizes, by_n)):
-        joined = pd.concat([pd.read_csv(part) for part in parts])
+        joined = pd.concat([pd.read_csv(part) for part in parts] or [pd.DataFrame(columns=NO_PAIR)])
         write_text(path, joined.to_csv(index=False, lineterminator="\n"))
     for row in collected:
         progress(f"{row['method']:28} {row['score']:.4f} [{row['score_low']:.4f}, {row['score_high']:.4f}]")

@@ -12,7 +12,7 @@ from random_mask.artifacts.files import read_text, write_text
 from random_mask.experiment.config import Experiment
 from random_mask.report import numbers, summary, tables
 from random_mask.report.agreement import parse_comparisons, parse_scores
-from random_mask.report.names import label
+from random_mask.report.labels import Labels
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 
@@ -41,12 +41,12 @@ def main(
     pages: list[Output],
 ) -> None:
     """Write `output`, the macros, and each table and page that is asked for; its kind is the file's name."""
-    experiment = settings.experiment
+    experiment, labels = settings.experiment, Labels(settings.experiment)
+    drawn, methods = experiment.drawn(), experiment.methods
     choices = [yaml.safe_load(read_text(path)) for path in tuned]
     table, simulated, cost = pd.read_csv(scores), pd.read_csv(simulation), pd.read_csv(costs)
     measured = pd.read_csv(measures)
     judged = pd.read_csv(claims)
-    # Of some perturbations the paper says how much they masked.
     shares = pd.read_csv(masks)
     counts = {method: shares[shares["method"] == method] for method in shares["method"].unique()}
     found = json.loads(read_text(run_file))
@@ -70,27 +70,23 @@ def main(
     own = set() if reference else {experiment.experiment}
     theirs = {path.parent.name: pd.read_csv(path) for path in references if path.parent.name not in own}
     texts = {
-        "scores": lambda: tables.scores(table, experiment.drawn()),
-        "all_scores": lambda: tables.scores(table, experiment.shown(), most=tables.PAGE),
+        "scores": lambda: tables.scores(table, drawn, labels),
+        "all_scores": lambda: tables.scores(table, experiment.shown(), labels, page=tables.PAGE),
         "masks": lambda: tables.masks(
-            {method: counts[method] for method in ("random_mask", "random_mask_described")},
-            {
-                method: experiment.methods[method].perturb.spare
-                for method in ("random_mask", "random_mask_described")
-            },
+            {name: counts[name] for name in drawn if name in counts and not methods[name].tuned_from}, labels
         ),
-        "cost": lambda: tables.cost(cost),
+        "cost": lambda: tables.cost(cost, labels),
         "simulation": lambda: tables.simulation(simulated),
-        "measures": lambda: tables.measures(measured, experiment.drawn()),
-        "more_measures": lambda: tables.measures(measured, experiment.drawn(), main=False),
-        "all_measures": lambda: tables.measures(measured, experiment.shown(), most=tables.PAGE),
+        "measures": lambda: tables.measures(measured, drawn, labels),
+        "more_measures": lambda: tables.measures(measured, drawn, labels, main=False),
+        "all_measures": lambda: tables.measures(measured, experiment.shown(), labels, page=tables.PAGE),
         "environment": lambda: tables.environment(found["environment"]),
-        "config": lambda: tables.config(experiment),
+        "config": lambda: tables.config(experiment, labels),
         "claims": lambda: tables.claims(judged, theirs),
         "reference": lambda: tables.reference(
-            parse_scores(read_text(scores)), [parse_scores(read_text(path)) for path in reference]
+            parse_scores(read_text(scores)), [parse_scores(read_text(path)) for path in reference], labels
         ),
-        "tuning": lambda: tables.tuning(choices, list(experiment.methods)),
+        "tuning": lambda: tables.tuning(choices, labels, list(methods)),
     }
     for path in tabulars:
         write_text(path, texts[path.stem]())
@@ -105,7 +101,7 @@ def main(
     for path in pages:
         title, rows = shown[path.stem]()
         labelled = rows.assign(
-            **{name: rows[name].map(label) for name in ("method", "against") if name in rows}
+            **{name: rows[name].map(labels) for name in ("method", "against") if name in rows}
         )
         write_text(path, summary.page(title, labelled))
     progress(f"{len(collected)} numbers")

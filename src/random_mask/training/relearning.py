@@ -48,8 +48,7 @@ def relearn(
 
     def look(*_: float) -> None:
         logits = evaluate(stack, images, forget)
-        confidences = np.stack([logit_scaled_confidence(of_model, labels) for of_model in logits])
-        losses.append(np.logaddexp(0, -confidences).mean(axis=1))
+        losses.append(np.logaddexp(0, -logit_scaled_confidence(logits, labels)).mean(axis=1))
         stack.train()
 
     look()

@@ -38,6 +38,10 @@ REFERENCE = Path("reference")
 """The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
 
 
+PROSE = {"finetune": None, "random_mask": "published", "random_mask_described": "described"}
+"""Methods that the paper's prose speaks of, and what it says that their masks spare."""
+
+
 def shards(models: int, size: int) -> list[tuple[int, int]]:
     """Cut `models` models into jobs of at most `size`: the first and the last model of each."""
     return [(first, min(first + size, models) - 1) for first in range(0, models, size)]
@@ -64,6 +68,17 @@ class Plan:
         """Return the path of a file in the folder of results."""
         return f"{self.results}/{name}"
 
+    @property
+    def paper(self) -> list[str]:
+        """The paper, if the experiment has what its prose speaks of."""
+        return [] if untold(self.experiment) else [self.path("paper.pdf")]
+
+    @property
+    def left_out(self) -> str | None:
+        """What the default target leaves out, and why."""
+        reason = untold(self.experiment)
+        return f"{self.path('paper.pdf')} is left out: {reason}" if reason else None
+
     def fleet(self, role: str, suffix: str = "npz") -> list[str]:
         """Return the shards of a fleet.
 
@@ -81,11 +96,11 @@ class Plan:
         return [path for role in dict.fromkeys(roles) for path in self.fleet(role, suffix)]
 
     def mask_tables(self) -> list[str]:
-        """Return the counts of masked weights of the methods that the paper describes."""
+        """Return the counts of masked weights of the methods that draw masks."""
         return [
             path.replace("/fleets/", "/masks/")
             for name, method in self.experiment.methods.items()
-            if method.masks()
+            if method.masks() and name not in self.experiment.searched()
             for number in range(self.experiment.originals)
             for path in self.fleet(self.role(name, number), "csv")
         ]
@@ -285,10 +300,22 @@ class Plan:
         return json.dumps({name: _plain(values[name]) for name in sorted(values)})
 
 
+def untold(experiment: Experiment) -> str | None:
+    """Return why the paper cannot be made of an experiment, or None: what its prose speaks of is missing."""
+    methods = experiment.all_methods()
+    for name, spare in PROSE.items():
+        perturb = methods[name].perturb if name in methods else None
+        one_ratio = getattr(perturb, "ratio_to", None) is None
+        if perturb is None or not one_ratio or getattr(perturb, "spare", None) != spare:
+            what = f"random_mask with one ratio and spare: {spare}" if spare else "fine-tuning alone"
+            return f"its text speaks of a method {name}, {what}, which this experiment does not have"
+    return None
+
+
 def _reported_by_the_authors() -> list[str]:
-    """Return the experiments whose results the authors keep; a search is no result."""
-    configs = sorted(REFERENCE.glob("*/config.yaml"))
-    return [path.parent.name for path in configs if load(path).search is None]
+    """Return the experiments of the authors' results that a paper is made of; a search is no result."""
+    experiments = {path.parent.name: load(path) for path in sorted(REFERENCE.glob("*/config.yaml"))}
+    return [name for name, one in experiments.items() if one.search is None and untold(one) is None]
 
 
 def _source(folder: str) -> Path:

@@ -1,0 +1,54 @@
+"""What the methods of an experiment are called and how they look, the same everywhere in its paper."""
+
+from __future__ import annotations
+
+import seaborn as sns
+
+from random_mask.experiment.config import Experiment
+
+__all__ = ["Colour", "Labels"]
+
+Colour = tuple[float, float, float]
+
+# Colour-blind safe, and of different lightness, so that they differ in grey as well.
+_PALETTE = sns.color_palette("colorblind", 10)
+_DARK = (0.15, 0.15, 0.15)
+_GROUPS = {"mask": (0, 9, 3), "control": (1, 2, 4), "entry": (4,), "literature": (5,), "own": (6, 8)}
+"""Places in the palette of the methods of each group."""
+
+
+class Labels:
+    """Names and colours of the methods of an experiment, of its original and of its retrained fleets.
+
+    A dagger marks a method that deviates in substance from its source. In figures that hold few methods those
+    of a group differ in colour, as far as it has colours; all others have the first colour of their group.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        """Take titles and groups from the configuration."""
+        methods = experiment.all_methods()
+        self._plain = {"original": "Original", "retrain": "Retrained", "oracle": "Retrained"}
+        self._plain |= {
+            name: method.called(name) + ("†" if method.deviation else "") for name, method in methods.items()
+        }
+        self._tuned = set(experiment.tuned_methods())
+        self._colours: dict[str, Colour] = {"original": _PALETTE[7], "retrain": _DARK, "oracle": _DARK}
+        used = dict.fromkeys(_GROUPS, 0)
+        for name in [*experiment.drawn(), *methods]:
+            if name not in self._colours:
+                places = _GROUPS[methods[name].group]
+                place = used[methods[name].group] if name in experiment.drawn() else 0
+                self._colours[name] = _PALETTE[places[place % len(places)]]
+                used[methods[name].group] += 1
+
+    def __call__(self, method: str) -> str:
+        """Return what a method is called in figures and tables."""
+        return f"{self._plain[method]} (tuned)" if method in self._tuned else self._plain[method]
+
+    def untuned(self, method: str) -> str:
+        """Return what a method is called where all are tuned."""
+        return self._plain[method]
+
+    def colour(self, method: str) -> Colour:
+        """Return the colour of a method."""
+        return self._colours[method]

@@ -1,0 +1,84 @@
+"""What the stages that judge have in common: fleets as they are stored, evaluations as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from random_mask.artifacts.files import read_npz, read_text
+from random_mask.artifacts.shards import read_fleet
+from random_mask.data.splits import PARTS, read_split
+from random_mask.errors import InputError
+from random_mask.metrics.competition import logit_scaled_confidence
+from random_mask.metrics.intervals import Fleet
+
+__all__ = ["Settings", "StoredFleet", "read_evaluation", "read_stored"]
+
+
+class Settings(BaseModel):
+    """What intervals depend on."""
+
+    seed: int
+    replicates: int
+
+
+@dataclass(frozen=True, eq=False)
+class StoredFleet:
+    """The models of a fleet, and what they were asked.
+
+    Attributes:
+        arrays: those of `random_mask.training.loop.summarise`, each with a leading models axis.
+        labels: of the images of each part, of which the logits of the first are stored.
+    """
+
+    arrays: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+
+    def confidences(self, part: str) -> np.ndarray:
+        """Return the logit-scaled confidences [models, images] of those images of a part that are stored."""
+        logits = self.arrays[f"logits_{part}"]
+        # Model by model: in double precision all logits at once would need several times their memory.
+        labels = self.labels[part][: logits.shape[1]]
+        return np.stack([logit_scaled_confidence(of_model, labels) for of_model in logits])
+
+    def accuracy(self, part: str) -> np.ndarray:
+        """Return the accuracies [models] on the images of a part."""
+        return self.arrays[f"accuracy_{part}"]
+
+    def with_confidences(self, confidences: np.ndarray) -> Fleet:
+        """Return the fleet as the metric takes it, with these confidences [models, images]."""
+        return Fleet(confidences, self.accuracy("retain"), self.accuracy("test"))
+
+
+def read_stored(shards: Sequence[Path], split_table: Path, *, copies: int = 1) -> StoredFleet:
+    """Read a fleet and the labels of its images.
+
+    Args:
+        shards: of the fleet.
+        split_table: the table of the images.
+        copies: how often each model is taken; the original model, which has forgotten nothing, stands for all
+            of its runs.
+
+    Raises:
+        InputError: if a file is damaged, or the fleet was not judged on these images.
+    """
+    _, labels = read_split(read_text(split_table), str(split_table))
+    arrays = read_fleet(shards)
+    stored = {part: arrays[f"logits_{part}"].shape[1] for part in PARTS}
+    if stored["forget"] != len(labels["forget"]) or any(stored[part] > len(labels[part]) for part in PARTS):
+        raise InputError(f"{shards[0]} and {split_table} differ in the images; delete both and run again")
+    if copies > 1:
+        arrays = {name: np.repeat(array, copies, axis=0) for name, array in arrays.items()}
+    return StoredFleet(arrays, labels)
+
+
+def read_evaluation(path: Path) -> tuple[Fleet, Fleet]:
+    """Read what `evaluate` wrote: the fleet that was judged, and the oracle."""
+    arrays = read_npz(path)
+    names = ("confidences", "retain_accuracy", "test_accuracy")
+    judged, oracle = (Fleet(**{name: arrays[f"{who}{name}"] for name in names}) for who in ("", "oracle_"))
+    return judged, oracle

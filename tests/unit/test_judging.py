@@ -1,0 +1,54 @@
+"""Fleets as the stages that judge read them: with the labels of the images, and only if these fit."""
+
+import numpy as np
+import pytest
+
+from random_mask.artifacts.files import write_npz, write_text
+from random_mask.data.splits import PARTS, split_as_csv
+from random_mask.errors import InputError
+from random_mask.metrics.competition import logit_scaled_confidence
+from random_mask.stages.judging import read_stored
+
+SIZES = {"retain": 9, "forget": 4, "validation": 3, "test": 5}
+
+
+@pytest.fixture
+def split_table(tmp_path):
+    ends = np.cumsum(list(SIZES.values()))
+    parts = {part: np.arange(end - SIZES[part], end) for part, end in zip(SIZES, ends, strict=True)}
+    path = tmp_path / "split.csv"
+    write_text(path, split_as_csv(parts, np.arange(ends[-1]) % 3, ["x"] * ends[-1]))
+    return path
+
+
+def shard(folder, models, **sizes):
+    rng = np.random.default_rng(0)
+    # Of retain, the logits of the first images are stored.
+    sizes = SIZES | {"retain": 6} | sizes
+    arrays = {f"logits_{part}": rng.normal(size=(models, sizes[part], 3)).astype("f") for part in PARTS}
+    arrays |= {f"accuracy_{part}": rng.uniform(size=models) for part in PARTS}
+    write_npz(folder / "models.npz", arrays)
+    return folder / "models.npz"
+
+
+def test_confidences_are_those_of_the_metric_on_the_stored_images(tmp_path, split_table):
+    fleet = read_stored([shard(tmp_path, 4)], split_table)
+    for part in PARTS:
+        logits = fleet.arrays[f"logits_{part}"]
+        expected = logit_scaled_confidence(logits, fleet.labels[part][: logits.shape[1]])
+        np.testing.assert_array_equal(fleet.confidences(part), expected)
+    metric = fleet.with_confidences(fleet.confidences("forget"))
+    np.testing.assert_array_equal(metric.test_accuracy, fleet.accuracy("test"))
+
+
+def test_one_model_stands_for_a_fleet(tmp_path, split_table):
+    fleet = read_stored([shard(tmp_path, 1)], split_table, copies=3)
+    assert fleet.confidences("forget").shape == (3, 4)
+    assert (fleet.confidences("forget") == fleet.confidences("forget")[0]).all()
+    assert fleet.accuracy("retain").shape == (3,)
+
+
+@pytest.mark.parametrize("sizes", [{"forget": 3}, {"forget": 5}, {"test": 6}, {"retain": 10}])
+def test_a_fleet_that_does_not_fit_the_table_is_named(tmp_path, split_table, sizes):
+    with pytest.raises(InputError, match=r"models\.npz and .*split\.csv differ in the images; delete both"):
+        read_stored([shard(tmp_path, 2, **sizes)], split_table)
