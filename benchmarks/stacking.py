@@ -20,7 +20,7 @@ import torch
 from training import CLASSES, FULL, SIZE, Baseline, fit_for, random_images
 
 from random_mask.artifacts.machine import machine
-from random_mask.experiment.cost import BACKWARD
+from random_mask.training.cost import BACKWARD
 from random_mask.training.devices import choose
 from random_mask.training.loop import Images
 from random_mask.training.networks import build_resnet18, forward_flops, without_dead_taps

@@ -20,10 +20,8 @@ import numpy as np
 
 from random_mask.artifacts import provenance as collected
 from random_mask.artifacts.files import replacing
-from random_mask.artifacts.machine import machine
 from random_mask.errors import InputError
 from random_mask.metrics import competition, intervals
-from random_mask.workflow.progress import duration
 
 FILE_LAYOUT = """\
 Each file is a .npz archive of one fleet (numpy.savez), whose arrays are
@@ -378,34 +376,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _estimate(options: argparse.Namespace) -> int:
-    # What these import takes a second that the other commands need not wait for.
-    from random_mask.experiment.config import load
-    from random_mask.experiment.cost import Work, seconds
-    from random_mask.workflow.estimate import ASSUMED, calibrate, predict
+    # What this imports takes a second that the other commands need not wait for.
+    from random_mask.workflow.estimate import report
 
-    experiment = load(options.configfile)
-    here = machine()
-    cores = options.cores or here["cores"]
-    pace = calibrate(experiment, seconds=options.seconds)
-    found = predict(experiment, pace, cores)
-    batch = experiment.training.batch
-    step = seconds(Work(batch, 1, pace.flops, pace.weights), pace.live[batch])
-    print(f"{experiment.experiment}: {sum(found.jobs.values())} jobs, which train {found.models} models")
-    print(
-        f"a core of this machine ({here['processor']}) trains on {batch / step:.0f} images a second "
-        f"while all {here['cores']} do\n"
-    )
-    rows = [("core hours", f"{found.core_seconds / 3600:.3g}", "")]
-    for kind, spent in found.by_kind().items():
-        rows.append((f"  {kind}", f"{spent / 3600:.3g}", f"{spent / found.core_seconds:.0%}"))
-    if pace.gpu:
-        rows.append(("GPU hours", f"{found.gpu_seconds / 3600:.3g}", f"on {pace.gpu.count}"))
-    rows.append(("wall time", duration(found.wall), f"on {cores} core{'s' * (cores > 1)}"))
-    rows.append(("memory", f"{found.memory / 1e9:.1f} GB", "of all jobs at a time"))
-    rows.append(("disk", f"{found.disk / 1e9:.2g} GB", "at most"))
-    _print_columns(rows)
-    if not experiment.data.forgotten:
-        print(f"\nthe size of the forget set is not known yet: a training image in {ASSUMED} was assumed")
+    print(report(options.configfile, options.cores, options.seconds))
     return 0
 
 

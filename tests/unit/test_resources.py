@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from random_mask.experiment.config import load, validate
-from random_mask.workflow.resources import Needs
+from random_mask.workflow.resources import JobResources
 
 ROOT = Path(__file__).parents[2]
 RULES = (
@@ -32,7 +32,7 @@ def wildcards(models: int) -> SimpleNamespace:
     return SimpleNamespace(original="0", method="random_mask", first="0004", last=f"{3 + models:04d}")
 
 
-def changed(**changes) -> Needs:
+def changed(**changes) -> JobResources:
     """Return the needs of the default experiment with other values, whose keys are paths: section__0__key."""
     content = load(ROOT / "config" / "digits.yaml").model_dump()
     for name, value in changes.items():
@@ -41,7 +41,7 @@ def changed(**changes) -> Needs:
         for each in sections:
             section = section[int(each) if each.isdigit() else each]
         section[key] = value
-    return Needs(validate(content))
+    return JobResources(validate(content))
 
 
 def minutes(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
@@ -90,8 +90,8 @@ def test_larger_images_ask_for_more_of_those_who_read_them():
     content = load(ROOT / "config" / "digits.yaml")
     larger = content.model_copy(update={"data": content.data.model_copy(update={"image_size": 64})})
     for rule in ("retrain", "train_original", "finetune"):
-        assert Needs(larger).minutes(rule)(wildcards(4), 1) > 2 * minutes(rule)
-        assert Needs(larger).memory(rule)(wildcards(4), 1) > memory(rule)
+        assert JobResources(larger).minutes(rule)(wildcards(4), 1) > 2 * minutes(rule)
+        assert JobResources(larger).memory(rule)(wildcards(4), 1) > memory(rule)
 
 
 def test_a_downloaded_data_set_is_read_as_a_whole_whatever_is_used_of_it():

@@ -3,9 +3,9 @@ import pytest
 import torch
 from small_images import small_images
 
-from random_mask.experiment.cost import work_of
 from random_mask.methods.objectives import cross_entropy
 from random_mask.settings import Recipe, Step
+from random_mask.training.cost import work_of
 from random_mask.training.fleet import Fleet, fit_fleet
 from random_mask.training.loop import Images, evaluate, fit, gradients, learning_rates
 from random_mask.training.networks import build_resnet18, without_dead_taps

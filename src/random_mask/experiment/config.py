@@ -16,9 +16,9 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from random_mask.errors import InputError
-from random_mask.experiment.cost import looked_at, work_of
 from random_mask.seeds import generator
 from random_mask.settings import Data, Number, Precision, RandomMask, Recipe, Relearning, Section, Step
+from random_mask.training.cost import passes
 
 __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
@@ -174,22 +174,13 @@ class Experiment(Section):
         share = self.search.budget if self.search else 0
         allowed = share * self.training.epochs * self._sizes()["retain"]
         for trial, definition in self.trials().items():
-            passed = max(self._passed(definition, kind) for kind in ("even", "odd"))
+            passed = max(sum(passes(definition.steps(), self._sizes(), model)[:2]) for model in (0, 1))
             if passed > allowed:
                 name = trial.partition(".trial_")[0]
                 raise ValueError(
                     f"search.spaces.{name}: a trial passes {passed:,} images a model, more than the budget "
                     f"of {allowed:,.0f}; lower its epochs or cycles"
                 )
-
-    def _passed(self, method: Method, kind: str) -> int:
-        """Return how many images a method passes through an even or an odd model."""
-        sizes, passed = self._sizes(), 0
-        for step in method.steps():
-            if step.models in ("all", kind):
-                once = looked_at(step, sizes) + sum(work_of(sizes, recipe)[0] for recipe in step.finetune)
-                passed += step.cycles * once
-        return passed
 
     def _sizes(self) -> dict[str, int]:
         retain = self.data.train - self.data.forgotten

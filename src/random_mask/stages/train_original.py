@@ -8,11 +8,11 @@ from pydantic import BaseModel
 from random_mask.artifacts.files import write_npz
 from random_mask.artifacts.shards import write_works
 from random_mask.artifacts.weights import write_weights
-from random_mask.experiment.cost import Work, work_of
 from random_mask.seeds import generator, seed_of
 from random_mask.settings import Precision, Recipe
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.fleet import prepare
+from random_mask.training.cost import Work, work_of
 from random_mask.training.loop import fit, summarise
 from random_mask.training.networks import build_resnet18, forward_flops, parameter_count, without_dead_taps
 from random_mask.training.stacking import stack, unstacked

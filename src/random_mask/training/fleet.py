@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from random_mask.experiment.cost import Work, work_of
 from random_mask.seeds import generator, seed_of
 from random_mask.settings import RandomMask, Recipe, Step
+from random_mask.training.cost import Work, work_of
 from random_mask.training.loop import Images, Tables, evaluate, fit, gradients, summarise
 from random_mask.training.networks import (
     build_resnet18,

@@ -1,4 +1,4 @@
-"""What training costs, counted rather than timed.
+"""What training a model costs, counted rather than timed.
 
 A clock gives another number in every run, and so would every table that shows it. The work of training is
 counted instead, and priced at the speed of one core of a reference machine, which
@@ -8,12 +8,12 @@ counted instead, and priced at the speed of one core of a reference machine, whi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from random_mask.settings import Recipe, Step
 
-__all__ = ["Speed", "Work", "looked_at", "seconds", "work_of"]
+__all__ = ["Speed", "Work", "looked_at", "passes", "seconds", "work_of"]
 
 BACKWARD = 2
 """A backward pass computes two products, by weights and by inputs, for one of the forward pass."""
@@ -71,6 +71,28 @@ def work_of(sizes: Mapping[str, int], recipe: Recipe) -> tuple[int, int]:
     beside = min(recipe.batch, sizes["forget"]) if recipe.images == "both" else 0
     salient = sizes["forget"] if recipe.salient else 0
     return passed * recipe.epochs + beside * steps + salient, steps
+
+
+def passes(steps: Sequence[Step], sizes: Mapping[str, int], model: int) -> tuple[int, int, int]:
+    """Return what the steps of unlearning, or of retraining, cost one model.
+
+    Args:
+        steps: of which a model takes those that are for its index.
+        sizes: number of images of each part.
+        model: index of the model in its fleet.
+
+    Returns:
+        Images passed forward and backward in fine-tuning, images of which perturbations take the gradient (of
+        the full network), and steps of the optimiser.
+    """
+    images = gradients = taken = 0
+    for step in steps:
+        if step.models in ("all", ("even", "odd")[model % 2]):
+            gradients += step.cycles * looked_at(step, sizes)
+            for recipe in step.finetune:
+                passed, moves = work_of(sizes, recipe)
+                images, taken = images + step.cycles * passed, taken + step.cycles * moves
+    return images, gradients, taken
 
 
 def looked_at(step: Step, sizes: Mapping[str, int]) -> int:
