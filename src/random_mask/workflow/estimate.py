@@ -29,7 +29,7 @@ from random_mask.workflow.work import UNKNOWN, JobWork, Workload, price
 
 __all__ = ["Job", "calibrate", "planned", "predict", "report", "wall_time"]
 
-ASSUMED = {"masks": 0.03, "counted": 1.1e-7, "report": 1.0}
+ASSUMED = {"models": 0.2, "masks": 0.03, "counted": 1.1e-7, "report": 1.0}
 """Seconds for units that are not measured: they are little of any experiment but the smallest. Reading and
 downloading images take time too, which is not predicted."""
 WORKFLOW_SECONDS = 3
