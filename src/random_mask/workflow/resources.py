@@ -63,6 +63,8 @@ class JobResources:
     def __init__(self, experiment: Experiment):
         """Take a configuration."""
         self.experiment, self.workload = experiment, Workload(experiment)
+        # How many are forgotten may depend on the images; hardly more than half.
+        self.largest = Workload(experiment, unknown=0.5)
         self.area = (experiment.data.image_size / 32) ** 2
         self.rates = {unit: each * (self.area if unit in BY_PIXELS else 1) for unit, each in SLOW.items()}
 
@@ -92,12 +94,10 @@ class JobResources:
 
     def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
         data = self.experiment.data
-        # How many are forgotten may depend on the images; hardly more than half.
-        largest = Workload(self.experiment, unknown=0.5)
         # `classes` is 10 for any folder of images, so one with many more asks for too little here.
-        logits = largest.kept * data.classes * LOGIT_MB
+        logits = self.largest.kept * data.classes * LOGIT_MB
         # As it is read, and in the order in which it is used.
-        pixels = 2 * largest.pixels / 2**20
+        pixels = 2 * self.largest.pixels / 2**20
         match rule:
             case "train_original" | "retrain" | "finetune" | "relearn":
                 steps = [step for m in self.experiment.methods.values() for step in m.steps()]
