@@ -20,7 +20,7 @@ import torch
 from training import FULL, SIZE, Baseline, fit_for, random_images, stack_of
 
 from random_mask.artifacts.machine import machine
-from random_mask.experiment.cost import BACKWARD
+from random_mask.training.cost import BACKWARD
 from random_mask.training.devices import choose
 from random_mask.training.images import Images
 

@@ -9,8 +9,8 @@ import pytest
 
 from random_mask.data import archives
 from random_mask.data.archives import fetch, official, read_verified
+from random_mask.data.settings import ARCHIVES
 from random_mask.errors import InputError
-from random_mask.settings import ARCHIVES
 
 CONTENT = bytes(range(256)) * 40
 MD5 = hashlib.md5(CONTENT).hexdigest()

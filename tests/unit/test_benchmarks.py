@@ -73,46 +73,16 @@ def test_the_time_of_the_protocol_of_the_competition(benchmark):
     assert benchmark("stacking").protocol_hours(1e6) == pytest.approx(512 * 35 * 45_000 / 1e6 / 3600)
 
 
-STAGES = {
-    "prepare_data.tsv": "prepare_data",
-    "by_n/finetune.tsv": "scores_by_n",
-    "comparisons/a-against-b.tsv": "compare",
-    "oracle/models-0000-0003.tsv": "retrain",
-    "retrain/models-0000-0003.tsv": "retrain",
-    "original/0.tsv": "train_original",
-    "retrain/original-0/evaluate.tsv": "evaluate",
-    "random_mask_ratio_0.15/original-1/unlearn-0000-0007.tsv": "unlearn",
-    "finetune/original-0/mask-0000-0007.tsv": "mask",
-}
-
-
 def test_what_a_finished_run_has_spent(benchmark, tmp_path):
-    estimate = benchmark("estimate")
-    for name in STAGES:
-        path = tmp_path / "benchmarks" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("s\tcpu_time\n2.5\t0.0\n")
-    jobs, seconds = estimate.spent(tmp_path)
-    assert jobs == {stage: list(STAGES.values()).count(stage) for stage in STAGES.values()}
-    assert seconds == {stage: 2.5 * count for stage, count in jobs.items()}
-    assert {name: estimate.stage_of(Path(name)) for name in STAGES} == STAGES
     cost = {"retrain": {"jobs": 2, "processor_seconds": 7.5}, "all": {"jobs": 2, "processor_seconds": 7.5}}
     (tmp_path / "provenance.json").write_text(json.dumps({"cost": cost}))
-    assert estimate.spent(tmp_path) == ({"retrain": 2}, {"retrain": 7.5})
+    assert benchmark("estimate").spent(tmp_path) == ({"retrain": 2}, {"retrain": 7.5})
 
 
-def test_the_ratio_of_each_stage(benchmark):
-    estimate = benchmark("estimate")
-    found = estimate.Estimate(
-        jobs={"retrain": 2, "paper": 1},
-        seconds={"retrain": {"training": 9.0}, "paper": {"report": 1.0}},
-        gpu_seconds=0,
-        wall=0,
-        disk=0,
-        memory=0,
-        models=0,
-    )
-    table = estimate.compare(found, {"retrain": 3, "other": 1}, {"retrain": 6.0, "other": 4.0})
+def test_the_ratio_of_each_rule(benchmark):
+    predicted = {"retrain": 2, "paper": 1}, {"retrain": 9.0, "paper": 1.0}
+    spent = {"retrain": 6.0, "other": 4.0}
+    table = benchmark("estimate").compare(*predicted, {"retrain": 3, "other": 1}, spent)
     assert "| retrain | 3 | 2 | 6.0 | 9.0 | 1.50 |" in table
     assert "| other | 1 | 0 | 4.0 | 0.0 |  |" in table
     assert table[-1] == "| all | 4 | 3 | 10.0 | 10.0 | 1.00 |"

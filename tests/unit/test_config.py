@@ -80,7 +80,11 @@ MISTAKES = [
         "methods.random_mask.perturb.name: unknown 'shake'",
     ),
     ("data.forget.kind", "mislabeled", "data.forget.kind: unknown 'mislabeled'; known are 'random', 'class'"),
-    ("methods.random_mask.finetune.objective", "hinge", "methods.random_mask.finetune.objective: "),
+    (
+        "methods.random_mask.finetune.objective",
+        "hinge",
+        "methods.random_mask.finetune.objective.name: unknown 'hinge'",
+    ),
     ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown key"),
     ("ratio_sweep.ratios", [0.1, 0.10000001], "ratio_sweep.ratios: a ratio stands twice"),
     (
@@ -121,7 +125,30 @@ MISTAKES = [
     ("training.batch", 759, "training.batch: 760 images in batches of 759"),
     ("replicates", 3, "replicates: "),
     ("relearn", {"models": 17, "finetune": RELEARN}, "relearn.models: 17, but a fleet has 16"),
-    ("relearn", {"finetune": RELEARN | {"labels": "random"}}, "relearn.finetune.labels: for unlearning only"),
+    ("methods.random_mask.perturb.held", True, "methods.random_mask.perturb.held: is now called frozen"),
+    (
+        "methods.random_mask.finetune.temperature",
+        2,
+        "methods.random_mask.finetune.temperature: is now called",
+    ),
+    ("methods.random_mask.finetune.images", "both", "methods.random_mask.finetune.images: "),
+    (
+        "methods.random_mask.finetune.paired_with",
+        "forget",
+        "methods.random_mask.finetune.paired_with: cross_",
+    ),
+    (
+        "methods.random_mask.finetune.objective",
+        "relabel",
+        "methods.random_mask.finetune.objective.with_labels",
+    ),
+    (
+        "methods.random_mask.finetune.schedule",
+        [1.0],
+        "methods.random_mask.finetune.schedule: 1 factors, but 2",
+    ),
+    ("training.objective", "ascent", "training.objective: networks are trained by `cross_entropy`"),
+    ("network", "lenet", "network: "),
     ("relearn", {"finetune": RELEARN | {"order": "fleet"}}, "relearn.finetune.order: for unlearning only"),
     ("relearn", {"finetune": RELEARN | {"images": "retain"}}, "relearn.finetune.images: relearning takes"),
     (

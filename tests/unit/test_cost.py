@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from random_mask.artifacts.shards import read_speed, read_works, write_works
-from random_mask.experiment.cost import Speed, Work, seconds
+from random_mask.training.cost import Speed, Work, seconds
 
 SPEED = Speed(flops_per_second=6e9, weights_per_second=1e6)
 

@@ -19,9 +19,9 @@ from random_mask.artifacts.files import read_npz, write_npz
 from random_mask.data import archives
 from random_mask.data.division import split
 from random_mask.data.readers import Dataset, digits, read
+from random_mask.data.settings import ARCHIVES, Data
 from random_mask.data.splits import PARTS, read_split, split_as_csv
 from random_mask.errors import InputError
-from random_mask.settings import ARCHIVES, Data
 from random_mask.stages import prepare_data
 
 LABELS = np.arange(1797) % 10

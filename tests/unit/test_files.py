@@ -3,12 +3,12 @@ import sys
 
 import numpy as np
 import pytest
-from random_mask.methods.perturb import draw_masks
 
 from random_mask.artifacts.files import read_npz, read_text, replacing, write_npz, write_text
 from random_mask.artifacts.shards import read_fleet
 from random_mask.artifacts.weights import read_masks, read_weights, write_masks, write_weights
 from random_mask.errors import InputError
+from random_mask.methods.random_mask import RandomMask, draw_masks
 
 ARRAYS = {"logits": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4), "model": np.arange(3)}
 
@@ -98,11 +98,10 @@ def test_a_missing_file_is_named(tmp_path, read):
 
 
 def test_masks_take_one_bit_a_weight(tmp_path):
+    section = RandomMask(name="random_mask", ratio=0.3, spare="described")
     weights = {"conv1.weight": np.ones((64, 3, 7, 7), np.float32), "fc.bias": np.ones(10, np.float32)}
     masks = {
-        (model, step): draw_masks(
-            weights, ratio=0.3, spare="described", rng=np.random.default_rng(model + step)
-        )
+        (model, step): draw_masks(weights, section, np.random.default_rng(model + step))
         for model in (4, 5)
         for step in (0, 1)
     }

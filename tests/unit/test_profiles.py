@@ -12,7 +12,7 @@ RULES = {
     for path in (ROOT / "workflow" / "rules").glob("*.smk")
     for match in re.finditer(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.M | re.S)
 }
-TRAINS = {"train_original", "retrain", "finetune", "relearn"}
+TRAINS = {"train_original", "retrain", "unlearn", "relearn"}
 
 
 def profile(name: str) -> dict:

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from random_mask.experiment.config import load, validate
-from random_mask.workflow.resources import Needs
+from random_mask.workflow.resources import JobResources
 
 ROOT = Path(__file__).parents[2]
 RULES = (
     "train_original",
     "retrain",
-    "perturb",
-    "finetune",
+    "mask",
+    "unlearn",
     "evaluate",
     "measure",
     "compare",
@@ -32,7 +32,7 @@ def wildcards(models: int) -> SimpleNamespace:
     return SimpleNamespace(original="0", method="random_mask", first="0004", last=f"{3 + models:04d}")
 
 
-def changed(**changes) -> Needs:
+def changed(**changes) -> JobResources:
     """Return the needs of the default experiment with other values, whose keys are paths: section__0__key."""
     content = load(ROOT / "config" / "digits.yaml").model_dump()
     for name, value in changes.items():
@@ -41,7 +41,7 @@ def changed(**changes) -> Needs:
         for each in sections:
             section = section[int(each) if each.isdigit() else each]
         section[key] = value
-    return Needs(validate(content))
+    return JobResources(validate(content))
 
 
 def minutes(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
@@ -55,7 +55,7 @@ def memory(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
 def test_relearning_asks_for_what_training_its_models_asks():
     relearning = {"models": 4, "finetune": RELEARN}
     more = relearning | {"models": 16}
-    for role, rule in (("oracle", "retrain"), ("random_mask/original-0", "finetune")):
+    for role, rule in (("oracle", "retrain"), ("random_mask/original-0", "unlearn")):
         of_role = SimpleNamespace(role=role)
         few, many = (changed(relearn=of) for of in (relearning, more))
         assert few.minutes("relearn")(of_role, 1) > minutes(rule, models=4)
@@ -72,7 +72,7 @@ def test_a_further_attempt_asks_for_more(rule, need):
     assert isinstance(first, int)
 
 
-@pytest.mark.parametrize("rule", ["retrain", "finetune", "perturb"])
+@pytest.mark.parametrize("rule", ["retrain", "unlearn", "mask"])
 def test_more_models_a_job_ask_for_more(rule):
     assert minutes(rule, models=64) > 2 * minutes(rule, models=8)
     assert memory(rule, models=5000) > memory(rule, models=8)
@@ -82,16 +82,16 @@ def test_more_epochs_ask_for_more_time_of_those_who_train_them():
     more = {"training__epochs": 80}
     assert minutes("retrain", **more) > 5 * minutes("retrain")
     assert minutes("train_original", **more) > 5 * minutes("train_original")
-    assert minutes("finetune", **more) == minutes("finetune")
-    assert minutes("finetune", methods__random_mask__finetune__0__epochs=20) > 3 * minutes("finetune")
+    assert minutes("unlearn", **more) == minutes("unlearn")
+    assert minutes("unlearn", methods__random_mask__finetune__0__epochs=20) > 3 * minutes("unlearn")
 
 
 def test_larger_images_ask_for_more_of_those_who_read_them():
     content = load(ROOT / "config" / "digits.yaml")
     larger = content.model_copy(update={"data": content.data.model_copy(update={"image_size": 64})})
-    for rule in ("retrain", "train_original", "finetune"):
-        assert Needs(larger).minutes(rule)(wildcards(4), 1) > 2 * minutes(rule)
-        assert Needs(larger).memory(rule)(wildcards(4), 1) > memory(rule)
+    for rule in ("retrain", "train_original", "unlearn"):
+        assert JobResources(larger).minutes(rule)(wildcards(4), 1) > 2 * minutes(rule)
+        assert JobResources(larger).memory(rule)(wildcards(4), 1) > memory(rule)
 
 
 def test_a_downloaded_data_set_is_read_as_a_whole_whatever_is_used_of_it():
@@ -136,8 +136,8 @@ def test_larger_batches_ask_for_more_memory_of_training():
     [
         ("train_original", 1, 52, 1007),
         ("retrain", 4, 85, 1004),
-        ("finetune", 8, 76, 1079),
-        ("perturb", 8, 1.1, 180),
+        ("unlearn", 8, 76, 1079),
+        ("mask", 8, 1.1, 180),
         ("evaluate", 1, 2.4, 115),
         ("measure", 1, 5.1, 190),
         ("compare", 1, 3.7, 113),

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -6,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import random_mask
-from random_mask.workflow.code import modules_of
+from random_mask.methods import catalogue
+from random_mask.workflow.code import modules_of, stage_code
 
 PACKAGE = Path(random_mask.__file__).parent
+CONFIG = "random_mask.experiment.config"
 
 STAGES = sorted(
     path.stem
@@ -43,7 +46,19 @@ def loaded() -> dict[str, set[Path]]:
 @pytest.mark.xdist_group("sources")
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_modules_of_a_stage_are_those_it_loads(stage, loaded):
-    assert set(modules_of(f"random_mask.stages.{stage}")) == loaded[stage]
+    """But for what is loaded by name: all methods, by those who read a whole configuration."""
+    by_name = set((PACKAGE / "methods").rglob("*.py")) - set(modules_of(CONFIG))
+    assert set(modules_of(f"random_mask.stages.{stage}")) == loaded[stage] - by_name
+
+
+def test_what_a_method_loads_by_name_is_code_of_its_fleets():
+    step = {"perturb": {"name": "noise"}, "finetune": [{"objective": {"name": "contrast"}}]}
+    modules = catalogue.modules_of([step])
+    assert modules == ["random_mask.methods.losses.contrast", "random_mask.methods.noise"]
+    code = stage_code("unlearn", *modules)
+    for file in ("losses/contrast.py", "noise.py", "perturbation.py", "loss.py"):
+        assert os.path.relpath(PACKAGE / "methods" / file) in code
+    assert os.path.relpath(PACKAGE / "methods" / "random_mask.py") not in code
 
 
 def names(stage: str) -> set[str]:
@@ -55,12 +70,12 @@ def names(stage: str) -> set[str]:
 
 def test_what_an_edit_re_runs():
     """Editing a figure never retrains, and editing the perturbation never retrains the oracle."""
-    trains = ("train_original", "retrain", "finetune")
+    trains = ("train_original", "retrain", "unlearn")
     assert not any("report/figures" in names(stage) for stage in trains)
-    assert "methods/perturb" not in names("retrain") | names("train_original")
-    assert "methods/perturb" in names("perturb") & names("finetune")
+    assert not any("methods/random_mask" in names(stage) for stage in trains)
+    assert "methods/random_mask" in names("mask")
     assert all("training/loop" in names(stage) for stage in trains)
-    assert "training/loop" not in names("evaluate") | names("figures") | names("perturb")
+    assert "training/loop" not in names("evaluate") | names("figures") | names("mask")
 
 
 def test_imports_are_found_however_they_are_written(tmp_path, monkeypatch):
@@ -94,5 +109,5 @@ def test_an_unknown_module_is_an_error():
 
 
 def test_a_change_of_the_whole_configuration_retrains_nothing():
-    trains = ("prepare_data", "train_original", "retrain", "perturb", "finetune", "evaluate")
+    trains = ("prepare_data", "train_original", "retrain", "mask", "unlearn", "evaluate")
     assert not any("experiment/config" in names(stage) for stage in trains)

@@ -44,7 +44,7 @@ search:
         - {epochs: 2, batch: 32, optimizer: sgd, learning_rate: 1.0e-2}
         - {epochs: 1, batch: 32, optimizer: adam, learning_rate: 3.0e-3}
 """)
-LOOK = {"name": "smallest_gradient", "share": 0.3}
+LOOK = {"name": "dampen", "alpha": 1.0, "strength": 1.0}
 
 
 def with_search(**values) -> dict:
@@ -98,8 +98,11 @@ def test_trials_follow_from_the_seed():
     [
         ({"trials": 5}, "search.spaces.finetune: 3 combinations"),
         ({"budget": 0.05}, "more than the budget of 56"),
-        # An epoch, and the gradient of all images.
-        ({"spaces": {"finetune": {"perturb": [LOOK, LOOK | {"share": 0.6}]}}}, "a trial passes 240 images"),
+        # An epoch, and the gradients of retain and, twice, of forget.
+        (
+            {"spaces": {"finetune": {"perturb": [LOOK, LOOK | {"alpha": 2.0}]}}},
+            "a trial passes 256 images",
+        ),
         ({"spaces": {"mine": {"perturb.ratio": [0.1, 0.2]}}}, "search.spaces.mine: no method"),
         ({"spaces": {"finetune": {"finetune.rate": [0.1, 0.2]}}}, "rate: unknown key"),
         ({"spaces": {"finetune": {"fine.rate": [0.1, 0.2]}}}, "fine.rate: no such key"),

@@ -5,7 +5,7 @@ from random_mask.experiment.config import read, validate
 from random_mask.errors import InputError
 from random_mask.workflow.paths import Plan, paper_sources
 from random_mask.artifacts.records import first_damaged
-from random_mask.workflow.resources import Needs
+from random_mask.workflow.resources import JobResources
 from random_mask.data.settings import ARCHIVES
 from random_mask.workflow.code import stage_code
 from random_mask.workflow.progress import Share, Terminal
@@ -20,7 +20,7 @@ except InputError as error:
     sys.exit(str(error))
 
 plan = Plan(experiment)
-needs = Needs(experiment)
+needs = JobResources(experiment)
 terminal = Terminal(logger)
 
 # A damaged file would make Snakemake run what reads it, and delete good results before that fails.

@@ -88,7 +88,9 @@ rule relearn:
         split_table=rules.prepare_data.output.split_table,
         weights=lambda wildcards: plan.start(wildcards.role),
         masks=lambda wildcards: plan.masks_of(wildcards.role, experiment.relearn.models),
-        code=lambda wildcards: stage_code("relearn", *plan.relearn_modules(wildcards.role)),
+        code=lambda wildcards: stage_code(
+            "relearn", *plan.relearn_modules(wildcards.role)
+        ),
         lock="requirements.txt",
     output:
         plan.path("relearn/{role}.npz"),

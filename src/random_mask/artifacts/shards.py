@@ -10,8 +10,7 @@ import numpy as np
 
 from random_mask.artifacts.files import read_npz, read_text, write_text
 from random_mask.errors import InputError
-from random_mask.experiment.cost import Speed
-from random_mask.training.work import Work
+from random_mask.training.cost import Speed, Work
 
 __all__ = ["read_fleet", "read_speed", "read_works", "write_works"]
 

@@ -116,6 +116,19 @@ class Step(Section):
     def _one_or_more(cls, content: Any) -> Any:
         return [content] if isinstance(content, dict) else content
 
+    def work(self, sizes: Mapping[str, int], model: int) -> tuple[int, int]:
+        """Return what the step costs a model: images passed forward and backward, and steps of optimisers.
+
+        Args:
+            sizes: number of images of each split.
+            model: index of the model in its fleet.
+        """
+        if self.models not in ("all", ("even", "odd")[model % 2]):
+            return 0, 0
+        images = self.rounds * sum(recipe.images_passed(sizes) for recipe in self.finetune)
+        steps = self.rounds * sum(recipe.steps(sizes) for recipe in self.finetune)
+        return self.cycles * (self.perturb.gradient_examples(sizes) + images), self.cycles * steps
+
 
 class Method(Step):
     """An unlearning method: perturb the original weights, then fine-tune them."""
@@ -146,8 +159,10 @@ class Method(Step):
         return [Step.model_construct(**own), *self.then]
 
     def called(self, name: str) -> str:
-        """Return its title, or one made of its name."""
-        return self.title or (self.tuned_from or name).replace("_", " ").capitalize()
+        """Return its title, that of a perturbation of its name, or one made of its name."""
+        name = self.tuned_from or name
+        own = self.perturb.title if name == self.perturb.name else name.replace("_", " ").capitalize()
+        return self.title or own
 
     def masks(self) -> bool:
         """Return whether masks are drawn for the method before it runs."""
@@ -236,8 +251,16 @@ class Experiment(Section):
     shards: Shards = Shards()
     """How the work is cut into jobs."""
 
+    @field_validator("methods")
+    @classmethod
+    def _titled(cls, methods: dict[str, Method]) -> dict[str, Method]:
+        # What a method is called stands in its file, too: those who name methods are given it.
+        return {name: of.model_copy(update={"title": of.called(name)}) for name, of in methods.items()}
+
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
+        if self.network not in NETWORKS:
+            raise ValueError(f"network: unknown {self.network!r}; known are {', '.join(NETWORKS)}")
         earlier = getattr(self.data.forget, "of", "")
         if earlier.startswith(f"results/{self.experiment}/"):
             raise ValueError("data.forget.of: this experiment itself; name an earlier one")
@@ -292,24 +315,16 @@ class Experiment(Section):
     def _check_trials(self) -> None:
         share = self.search.budget if self.search else 0
         allowed = share * self.training.epochs * self._sizes()["retain"]
-        for trial, definition in self.trials().items():
-            passed = max(self._passed(definition, kind) for kind in ("even", "odd"))
-            if passed > allowed:
-                name = trial.partition(".trial_")[0]
-                raise ValueError(
-                    f"search.spaces.{name}: a trial passes {passed:,} images a model, more than the budget "
-                    f"of {allowed:,.0f}; lower its epochs or cycles"
-                )
-
-    def _passed(self, method: Method, kind: str) -> int:
-        """Return how many images a method passes through an even or an odd model."""
-        sizes, passed = self._sizes(), 0
-        for step in method.steps():
-            if step.models in ("all", kind):
-                once = step.perturb.gradient_examples(sizes)
-                once += sum(recipe.images_passed(sizes) for recipe in step.finetune)
-                passed += step.cycles * once
-        return passed
+        trials = self.trials()
+        for name, values_by_trial in self.trial_values().items():
+            for trial in values_by_trial:
+                steps = trials[trial].steps()
+                passed = max(sum(step.work(self._sizes(), model)[0] for step in steps) for model in (0, 1))
+                if passed > allowed:
+                    raise ValueError(
+                        f"search.spaces.{name}: a trial passes {passed:,} images a model, more than the "
+                        f"budget of {allowed:,.0f}; lower its epochs or cycles"
+                    )
 
     def _sizes(self) -> dict[str, int]:
         retain = self.data.train - self.data.forgotten

@@ -16,7 +16,7 @@ from random_mask.methods.perturbation import (
     parameters,
     selected,
 )
-from random_mask.settings import Number
+from random_mask.settings import Number, Ratio
 
 __all__ = ["Noise"]
 
@@ -34,6 +34,8 @@ class Noise(Perturbation):
     """Which tensors get noise, as for `random_mask`."""
     spare: Filter = "described"
     """Which of them do not, as for `random_mask`."""
+    share: Ratio = 1.0
+    """Probability that a weight gets noise."""
     tensors: Annotated[int, Field(ge=1)] | None = None
     """So many tensors are drawn for every model and step, or all."""
     noisy: Annotated[int, Field(ge=0)] | None = None
@@ -47,11 +49,13 @@ class Noise(Perturbation):
         if self.noisy is not None:
             drawn = model.rng.choice(len(names), self.noisy, replace=False)
             names = [names[place] for place in sorted(drawn)]
-        weights = {name: model.weights[name] for name in names}
-        return {
-            name: weight + self.sigma * model.rng.standard_normal(weight.shape, dtype=np.float32)
-            for name, weight in weights.items()
-        }
+        changed = {}
+        for name in names:
+            weight = model.weights[name]
+            noise = self.sigma * model.rng.standard_normal(weight.shape, dtype=np.float32)
+            hit = model.rng.random(weight.shape, dtype=np.float32) < self.share
+            changed[name] = weight + noise * hit
+        return changed
 
     def trainable(self, model: Model) -> Weights:
         """Return the tensors that are not trained, if only some are."""

@@ -35,9 +35,9 @@ Tensors = Literal["all", "convolutions", "stem", "inner", "linear"]
 and the shortcuts, or `linear`, linear layers with their biases."""
 
 Filter = Literal["published", "described"]
-"""What is spared: `published`, the parameters whose NAME contains `bn`, as the published code of random mask does. In
-torchvision's ResNet-18 the batch norms of the shortcuts are named `downsample.1`, so these are not spared.
-`described`, as its description promises, the parameters of every batch norm."""
+"""What is spared: `published`, the parameters whose NAME contains `bn`, as the published code of random mask
+does. In torchvision's ResNet-18 the batch norms of the shortcuts are named `downsample.1`, so these are not
+spared. `described`, as its description promises, the parameters of every batch norm."""
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 

@@ -23,8 +23,8 @@ class PruneSmallest(Perturbation):
     name: Literal["prune_smallest"]
     """The perturbation."""
     share: Ratio
-    """Share of the weights and biases of convolutions and linear layers, over all of them together. Weights are
-    drawn anew, biases are set to zero."""
+    """Share of the weights and biases of convolutions and linear layers, over all of them together. Weights
+    are drawn anew, biases are set to zero."""
 
     def __call__(self, model: Model) -> Weights:
         """Return the tensors of convolutions and linear layers."""

@@ -1,7 +1,7 @@
 """The weights on which retain and forget disagree least are drawn anew (Kookmin University, 2023).
 
-Source: `munl/unlearning/kgltop2.py` in github.com/xcadet/deepunlearn, commit 6830ff6. There the gradients are taken
-in the mode in which the network happens to be, here in evaluation mode.
+Source: `munl/unlearning/kgltop2.py` in github.com/xcadet/deepunlearn, commit 6830ff6. There the gradients are
+taken in the mode in which the network happens to be, here in evaluation mode.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class SmallestGradient(Perturbation):
     name: Literal["smallest_gradient"]
     """The perturbation."""
     share: Ratio
-    """Share of the weights of each convolution that is drawn anew: those with the smallest gradient of the loss
-    on some of retain less that on forget. Every model draws as many images of retain as forget has."""
+    """Share of the weights of each convolution that is drawn anew: those with the smallest gradient of the
+    loss on some of retain less that on forget. Every model draws as many images of retain as forget has."""
 
     def __call__(self, model: Model) -> Weights:
         """Return the kernels."""

@@ -11,8 +11,8 @@ import pandas as pd
 from random_mask.artifacts.files import read_npz, read_text, write_npz, write_text
 from random_mask.artifacts.records import read_record
 from random_mask.artifacts.shards import read_speed, read_works
-from random_mask.experiment.cost import seconds
 from random_mask.stages.command import Input, Output, Source, progress, run
+from random_mask.training.cost import seconds
 
 
 def main(

@@ -9,8 +9,8 @@ import pandas as pd
 
 from random_mask.artifacts.files import write_text
 from random_mask.artifacts.shards import read_speed, read_works
-from random_mask.experiment.cost import Speed, seconds
 from random_mask.stages.command import Input, Output, Source, progress, run
+from random_mask.training.cost import Speed, seconds
 
 COLUMNS = [
     *("method", "original", "n_models"),

@@ -14,13 +14,13 @@ from random_mask.methods import catalogue
 from random_mask.seeds import generator, seed_of
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.fleet import prepare
+from random_mask.training.cost import Work
 from random_mask.training.evaluation import summarise
 from random_mask.training.fleet import initial
 from random_mask.training.loop import fit
 from random_mask.training.networks import NETWORKS
 from random_mask.training.recipe import Precision
 from random_mask.training.stacking import Stack
-from random_mask.training.work import Work
 
 
 class Settings(BaseModel):

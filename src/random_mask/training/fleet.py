@@ -16,13 +16,13 @@ import torch
 
 from random_mask.seeds import generator, seed_of
 from random_mask.training.batch import Batch
+from random_mask.training.cost import Work
 from random_mask.training.evaluation import evaluate, gradients, summarise
 from random_mask.training.images import Images
 from random_mask.training.loop import AuxiliaryTargets, Fit
 from random_mask.training.networks import Network
 from random_mask.training.recipe import Recipe
 from random_mask.training.stacking import Stack, Weights
-from random_mask.training.work import Work
 
 __all__ = ["Fleet", "ModelState", "Step", "fit_fleet"]
 

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Share", "Terminal", "columns", "duration"]
 
@@ -68,18 +69,17 @@ class Terminal(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether Snakemake's own words are printed; what replaces them is printed at once."""
         # Snakemake adds what a message means as attributes of the record.
+        said: Any = record
         event = getattr(record, "event", None)
         if event == "job_info":
-            self.rules.add(record.rule_name)
-            if record.rule_msg:  # `all` has nothing to say
-                self._print(record.rule_msg)
+            self.rules.add(said.rule_name)
+            if said.rule_msg:  # `all` has nothing to say
+                self._print(said.rule_msg)
         elif event == "job_finished":
-            self._finished.add(record.job_id)
-        elif event == "progress" and (
-            record.done == record.total or record.done >= self._next * record.total
-        ):
-            self._next = record.done / record.total + EVERY
-            self._print(self.progress(record.done, record.total))
+            self._finished.add(said.job_id)
+        elif event == "progress" and (said.done == said.total or said.done >= self._next * said.total):
+            self._next = said.done / said.total + EVERY
+            self._print(self.progress(said.done, said.total))
         return event not in REPLACED and not str(record.msg).startswith(NOISE)
 
     def _print(self, text: str) -> None:

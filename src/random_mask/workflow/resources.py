@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from random_mask.data.settings import ARCHIVES, DATASET_SIZES
 from random_mask.experiment.config import Experiment
-from random_mask.training.recipe import Recipe
+from random_mask.workflow.work import Workload, models_of, price
 
-__all__ = ["Needs"]
+__all__ = ["JobResources"]
 
-# Speeds of a slow core, about a third of what a core of 2021 reaches. `profiles/slurm` says where times on
-# GPUs are given.
-IMAGES_A_SECOND = 100
-"""Images of 32x32 that a network without dead taps is trained on; the whole network takes twice as long."""
-SECONDS_A_MASK = 2
-SECONDS_A_REPLICATE = 0.002
-"""For each example and fleet that is resampled."""
-SECONDS_A_COUNT = 1e-6
-"""For each replicate, image and model, to count a margin."""
-SECONDS_A_FIT = 0.2
-"""To fit a cross-validated attack to a model."""
-START_SECONDS = 60
-"""To start Python and read its modules over a slow network."""
+SLOW = {
+    "starts": 60.0,
+    "images": 0.01,
+    "steps": 0.05,
+    "full_images": 0.02,
+    "evaluated": 0.01,
+    "read": 0.01,
+    "masks": 2.0,
+    "resampled": 0.002,
+    "counted": 1e-6,
+    "report": 60.0,
+    "downloads": 900.0,
+}
+"""Seconds of a slow core, about a third as fast as one of 2021, for images of 32x32; Python starts over a
+slow network. `profiles/slurm` says where times on GPUs are given."""
+BY_PIXELS = ("images", "full_images", "evaluated", "read")
+"""What takes longer if images are larger, by their pixels."""
 
 # Sizes in memory.
 NUMPY_MB, TORCH_MB = 300, 1200
@@ -38,14 +41,11 @@ IMAGE_MB = 3 * 32 * 32 / 2**20
 """An image of 32x32; larger ones take more of everything, by their pixels."""
 MODEL_MB = 45
 STACKED_MB = 35
-"""A network without dead taps, and its copy in the stack of those that a GPU trains side by side."""
+"""A cropped network, and its copy in the stack of those that a GPU trains side by side."""
 LOGIT_MB = 4 / 2**20
 """One logit of one image."""
 ARCHIVE_MB = 400
 """The official archives of a data set, as they lie on the disk, and the library that knows their names."""
-DOWNLOAD_SECONDS = 900
-RETAIN_SAMPLE = 2000
-"""Retain images whose logits are kept."""
 ACTIVATIONS_MB = 1
 """What a training step keeps of one image."""
 EVALUATED_AT_ONCE = 500
@@ -57,18 +57,22 @@ Wildcards = Any
 Request = Callable[[Wildcards, int], int]
 
 
-@dataclass(frozen=True)
-class Needs:
+class JobResources:
     """What the jobs of one experiment ask for."""
 
-    experiment: Experiment
+    def __init__(self, experiment: Experiment):
+        """Take a configuration."""
+        self.experiment, self.workload = experiment, Workload(experiment)
+        # How many are forgotten may depend on the images; hardly more than half.
+        self.largest = Workload(experiment, unknown=0.5)
+        self.area = (experiment.data.image_size / 32) ** 2
+        self.rates = {unit: each * (self.area if unit in BY_PIXELS else 1) for unit, each in SLOW.items()}
 
     def minutes(self, rule: str) -> Request:
         """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
 
         def request(wildcards: Wildcards, attempt: int) -> int:
-            seconds = START_SECONDS + self.seconds(rule, wildcards)
-            return math.ceil(FACTOR * seconds / 60) * attempt
+            return math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
 
         return request
 
@@ -82,113 +86,37 @@ class Needs:
 
     def models(self, rule: str, wildcards: Wildcards) -> int:
         """Return how many models a job trains."""
-        if rule == "train_original":
-            return 1
-        if rule == "relearn":
-            return self.experiment.relearn.models
-        return _models(wildcards) if rule in ("retrain", "unlearn") else 0
+        return self.workload.of(rule, wildcards).models
 
     def seconds(self, rule: str, wildcards: Wildcards) -> float:
-        """Return what a job takes of a slow core, without starting Python."""
-        data = self.experiment.data
-        retain = data.train - data.forgotten
-        resampled = self.experiment.replicates * (data.forgotten or data.train // 10) * SECONDS_A_REPLICATE
-        match rule:
-            case "train_original":
-                return 2 * self._training_seconds(self.experiment.training, data.train)
-            case "retrain":
-                return _models(wildcards) * self._training_seconds(self.experiment.training, retain)
-            case "unlearn":
-                return _models(wildcards) * self._unlearning_seconds(wildcards.method)
-            case "relearn":  # the model once more, then an epoch is as much training as evaluation
-                relearning = self.experiment.relearn
-                method = wildcards.role.partition("/")[0]
-                trained = (
-                    self._unlearning_seconds(method)
-                    if method in self.experiment.all_methods()
-                    else self._training_seconds(self.experiment.training, retain)
-                )
-                again = self._training_seconds(relearning.finetune, 2 * (data.forgotten or data.train // 10))
-                return relearning.models * (trained + again)
-            case "mask":
-                return _models(wildcards) * SECONDS_A_MASK
-            case "evaluate":
-                return resampled
-            case "measure":  # both fleets
-                counted = self.experiment.replicates * self._kept * SECONDS_A_COUNT
-                return 2 * self.experiment.models * (counted + SECONDS_A_FIT)
-            case "compare":
-                return 2 * resampled * self.experiment.originals
-            case "scores_by_n":
-                return resampled * math.log2(self.experiment.models)
-            case "download":
-                return DOWNLOAD_SECONDS
-            case _:  # reading the data, tables, figures, the paper
-                return 60 + self._images * self._area / IMAGES_A_SECOND
-
-    def _unlearning_seconds(self, method: str) -> float:
-        # Every step may also look at the images once to find the weights that matter.
-        retain = self.experiment.data.train - self.experiment.data.forgotten
-        return sum(
-            step.cycles * self._training_seconds(recipe, 2 * retain)
-            for step in self.experiment.all_methods()[method].steps()
-            for recipe in step.finetune
-        )
-
-    def _training_seconds(self, recipe: Recipe, images: int) -> float:
-        # One more pass over everything makes the logits that are kept.
-        return (recipe.epochs * images + self._images) * self._area / IMAGES_A_SECOND
+        """Return what a job takes of a slow core."""
+        return price(self.workload.of(rule, wildcards), self.rates)
 
     def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
+        data = self.experiment.data
+        # `classes` is 10 for any folder of images, so one with many more asks for too little here.
+        logits = self.largest.kept * data.classes * LOGIT_MB
         # As it is read, and in the order in which it is used.
-        pixels = 2 * self._images * self._area * IMAGE_MB
+        pixels = 2 * self.largest.pixels / 2**20
         match rule:
             case "train_original" | "retrain" | "unlearn" | "relearn":
                 steps = [step for m in self.experiment.methods.values() for step in m.steps()]
                 batches = [recipe.batch for step in steps for recipe in step.finetune]
                 at_once = max(EVALUATED_AT_ONCE, self.experiment.training.batch, *batches)
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
-                model = 5 * MODEL_MB + at_once * self._area * ACTIVATIONS_MB
-                each = STACKED_MB + 2 * self._kept * self._logits_mb
-                if rule == "relearn":  # the weights of all its models
-                    return TORCH_MB + pixels + model + self.experiment.relearn.models * (each + MODEL_MB)
-                return (
-                    TORCH_MB + pixels + model + (1 if rule == "train_original" else _models(wildcards)) * each
-                )
+                model = 5 * MODEL_MB + at_once * self.area * ACTIVATIONS_MB
+                # Relearning keeps the weights of all its models.
+                each = STACKED_MB + 2 * logits + (MODEL_MB if rule == "relearn" else 0)
+                return TORCH_MB + pixels + model + self.models(rule, wildcards) * each
             case "mask":  # a byte a weight while masks are drawn
-                return NUMPY_MB + MODEL_MB * (1 + _models(wildcards) / 4)
+                return NUMPY_MB + MODEL_MB * (1 + len(models_of(wildcards)) / 4)
             case "evaluate" | "measure":  # two fleets, joined from their shards
-                return NUMPY_MB + 4 * self.experiment.models * self._kept * self._logits_mb
+                return NUMPY_MB + 4 * self.experiment.models * logits
             case "download":
                 return TORCH_MB + ARCHIVE_MB
-            case "prepare_data" if self.experiment.data.name in ARCHIVES:
+            case "prepare_data" if data.name in ARCHIVES:
                 # All images as they come in the archive and in one array, whichever of them are used.
-                images = sum(DATASET_SIZES[self.experiment.data.name].values())
+                images = sum(DATASET_SIZES[data.name].values())
                 return TORCH_MB + ARCHIVE_MB + 2 * images * IMAGE_MB + pixels
             case _:
                 return NUMPY_MB + pixels
-
-    @property
-    def _images(self) -> int:
-        data = self.experiment.data
-        return data.train + data.validation + data.test
-
-    @property
-    def _kept(self) -> int:
-        data = self.experiment.data
-        # How many are forgotten may depend on the images; hardly more than half.
-        retain = data.train - (data.forgotten or data.train // 2)
-        return self._images - max(0, retain - RETAIN_SAMPLE)
-
-    @property
-    def _logits_mb(self) -> float:
-        return self.experiment.data.classes * LOGIT_MB
-
-    @property
-    def _area(self) -> float:
-        return (self.experiment.data.image_size / 32) ** 2
-
-
-def _models(wildcards: Wildcards) -> int:
-    """Return how many models a job makes."""
-    return int(wildcards.last) - int(wildcards.first) + 1

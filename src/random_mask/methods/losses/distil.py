@@ -27,7 +27,7 @@ class Distil(Loss):
     temperature: Temperature = 1.0
     """By which logits are divided."""
     rescale: bool = True
-    """Whether the divergence is multiplied by the squared temperature, so that its gradient does not shrink."""
+    """Whether the divergence is multiplied by the squared temperature: its gradient does not shrink then."""
     class_weight_exponent: Number = 0.0
     """Classes are weighted by 1 / count^this: 0, all alike; 1, by the inverse of their share of retain."""
 

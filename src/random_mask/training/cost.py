@@ -1,4 +1,4 @@
-"""What training costs, counted rather than timed.
+"""What training a model costs, counted rather than timed.
 
 A clock gives another number in every run, and so would every table that shows it. The work of training is
 counted instead, and priced at the speed of one core of a reference machine, which
@@ -7,14 +7,33 @@ counted instead, and priced at the speed of one core of a reference machine, whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from random_mask.training.work import Work
-
-__all__ = ["Speed", "seconds"]
+__all__ = ["Speed", "Work", "seconds"]
 
 BACKWARD = 2
 """A backward pass computes two products, by weights and by inputs, for one of the forward pass."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of fitting one model.
+
+    Attributes:
+        images: images passed forward and backward, each as often as it was.
+        steps: steps of the optimiser.
+        flops: floating-point operations of one image's forward pass.
+        weights: trained weights, all of which a step moves.
+    """
+
+    images: int
+    steps: int
+    flops: int
+    weights: int
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the attributes by name."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
