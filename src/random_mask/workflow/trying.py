@@ -202,7 +202,8 @@ class Job:
                     timeout=timeout,
                 )
             except subprocess.TimeoutExpired:
-                raise InputError(f"took more than the {timeout:g} seconds of --timeout") from None
+                what = self.settings.get("function", self.stage)
+                raise InputError(f"{what}: took more than the {timeout:g} s of --timeout") from None
         if done.returncode:
             _, mark, said = f"\n{log.read_text(errors='replace')}".rpartition(f"\n{self.stage}: ")
             otherwise = f"{self.stage} ended with exit code {done.returncode}; what it printed is in {log}"
@@ -235,11 +236,9 @@ def _all_made(
                     if str(error) not in failed:
                         say(f"model {waiting[future]} failed: {error}")
                     failed.setdefault(str(error), []).append(waiting[future])
-                left = duration((time.monotonic() - started) * (len(jobs) - done) / done)
-                say(
-                    f"{done} of {len(jobs)} models done"
-                    + (f", about {left} left" if done < len(jobs) else "")
-                )
+                left = (time.monotonic() - started) * (len(jobs) - done) / done
+                said = f"{done} of {len(jobs)} models done"
+                say(f"{said}, about {duration(left)} left" if cores <= done < len(jobs) else said)
         finally:
             pool.shutdown(cancel_futures=True)
     if failed:
@@ -288,7 +287,7 @@ def _judged(
     differences = {
         name: paired_difference(fleet, stored(f"{name}/0/"), oracle, **options)["score"] for name in others
     }
-    retrained = parse_scores(read_text(kept / "scores.csv")).loc[("retrain", 0)]
+    retrained = parse_scores(read_text(kept / "scores.csv")).xs("retrain", level="method")
     deviations = np.maximum(oracle.confidences.std(axis=0, ddof=1), 1e-12)
     shifts = (confidences - oracle.confidences).mean(axis=0) / deviations
     works = [work for shard in shards for work in read_works(shard.with_suffix(".json"))]
@@ -299,7 +298,7 @@ def _judged(
         **{name: asdict(interval) for name, interval in intervals.items()},
         "ceiling": score_intervals(stored("retrain/0/"), oracle, **options)["score"].estimate,
         "accuracy": {part: float(arrays[f"accuracy_{part}"].mean()) for part in PARTS},
-        "retrained_accuracy": {part: float(retrained[f"{part}_accuracy"]) for part in PARTS},
+        "retrained_accuracy": {part: float(retrained[f"{part}_accuracy"].iloc[0]) for part in PARTS},
         "shift": float(shifts.mean()),
         "spread": asdict(spread_ratio(confidences, oracle.confidences)),
         "cost": float(np.mean([seconds(work, speed) for work in works])) / whole,
@@ -314,7 +313,7 @@ def _place(score: float, study: Experiment, models: int) -> dict[str, Any] | Non
 
     None, if the authors have none such. Of several experiments it is the one with the most methods.
     """
-    found = None
+    found: dict[str, Any] | None = None
     for path in sorted(REFERENCE.glob("*/config.yaml")):
         other = load(path)
         same = all(getattr(other, key) == getattr(study, key) for key in ("seed", "training", "network"))
