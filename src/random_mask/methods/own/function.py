@@ -34,11 +34,11 @@ def located(reference: str) -> tuple[Path, str]:
     """Return the file and the name of a function that is given as `file.py` or `file.py:name`.
 
     Raises:
-        InputError: if it is given otherwise.
+        ValueError: if it is given otherwise.
     """
     found = re.fullmatch(r"(.+\.py)(?::([A-Za-z_]\w*))?", reference)
     if found is None:
-        raise InputError(f"{reference}: names no function; write path/to/file.py, or path/to/file.py:name")
+        raise ValueError(f"{reference}: names no function; write path/to/file.py, or path/to/file.py:name")
     return Path(found[1]), found[2] or NAME
 
 
@@ -48,7 +48,10 @@ def check(reference: str) -> None:
     Raises:
         InputError: if not.
     """
-    path, name = located(reference)
+    try:
+        path, name = located(reference)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     if not path.is_file():
         raise InputError(f"{path}: no such file; correct the path of the function")
     functions = [node.name for node in _parsed(path).body if isinstance(node, ast.FunctionDef)]
