@@ -27,7 +27,7 @@ from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
 from random_mask.methods.own.function import check, files_of, located
 from random_mask.metrics.competition import logit_scaled_confidence
-from random_mask.metrics.intervals import Fleet, paired_difference, score_intervals
+from random_mask.metrics.intervals import SMALLEST_FLEET, Fleet, paired_difference, score_intervals
 from random_mask.report.agreement import parse_scores
 from random_mask.report.claims import spread_ratio
 from random_mask.seeds import seed_of
@@ -93,8 +93,9 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
         raise InputError(f"{kept}: no kept results of an experiment of this name; {there}")
     study = load(kept / "config.yaml")
     models = study.models if trial.models is None else trial.models
-    if not 2 <= models <= study.models:
-        raise InputError(f"--models {models}: {kept} has an oracle of {study.models}; take 2 to so many")
+    if not SMALLEST_FLEET <= models <= study.models:
+        allowed = f"take {SMALLEST_FLEET} to {study.models}, as many as its oracle has"
+        raise InputError(f"--models {models}: of {kept} {allowed}")
     plan = Plan(study)
     if missing := plan.missing_data():
         raise InputError(missing)
