@@ -1,5 +1,6 @@
 # Random masking as machine unlearning: from data to paper.
 # What is studied is in config/, how it is run in profiles/, the science in src/random_mask/.
+import os
 import sys
 from pathlib import Path
 from shlex import quote
@@ -11,6 +12,15 @@ min_version("9.20")
 # The code that runs is that of this checkout, whatever else is installed, and the Python is the one that runs
 # Snakemake, unless `--sdm conda` brings its own.
 SOURCE = Path(workflow.basedir) / "src"
+if not Path.cwd().samefile(workflow.basedir):
+    sys.exit(
+        f"run this in the repository, since all paths begin there: cd {quote(str(workflow.basedir))}\n"
+        "Results elsewhere? Make `results` a link to there. A checkout that cannot be written? Clone it."
+    )
+if not os.access(".", os.W_OK):
+    sys.exit(
+        f"{workflow.basedir}: cannot be written, and the workflow keeps its state there; clone it elsewhere"
+    )
 sys.path.insert(0, str(SOURCE))
 here = quote(str(Path(sys.executable).parent))
 path = "" if workflow.deployment_settings.deployment_method else f'PATH={here}:"$PATH" '

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from random_mask.artifacts.files import read_text
+from random_mask.data.folders import Listing, fingerprint, listing
 from random_mask.data.settings import ARCHIVES
+from random_mask.data.splits import read_split
+from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
 from random_mask.methods import catalogue
 from random_mask.methods.random_mask import RandomMask
@@ -33,6 +36,9 @@ TABLES = (
     "claims",
     "reference",
 )
+
+UNKNOWN_CLASSES = 10
+"""For how many classes memory is asked of an archive of images that has not been read yet."""
 
 REFERENCE = Path("reference")
 """The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
@@ -111,11 +117,13 @@ class Plan:
         data = self.experiment.data
         named = [data.path, data.groups, data.leave_out, getattr(data.forget, "file", None)]
         named += [getattr(data.forget, name, None) for name in ("of", "split_table")]
-        files = [name for name in named if name is not None and not Path(name).is_dir()]
+        files = [name for name in named if name is not None]
+        if data.path is not None and Path(data.path).is_dir():
+            files.remove(data.path)
         return [*ARCHIVES.get(data.name, []), *files]
 
     def missing_data(self) -> str | None:
-        """Return what to do first, if a file of the data set is not there that no rule makes."""
+        """Return what to do first, if a file of the data set is not there that no rule makes, or is no file."""
         archives = ARCHIVES.get(self.experiment.data.name, [])
         for name in self.data_files:
             if name not in archives and not Path(name).exists():
@@ -127,17 +135,39 @@ class Plan:
                     )
                 remedy = "put it there, or correct its name in `data` of the configuration"
                 return f"{name}: no such file or folder; {remedy}"
+            if Path(name).is_dir():
+                return f"{name}: a folder; name a file in `data` of the configuration"
+        try:
+            listing(self.experiment.data)
+        except InputError as error:
+            return str(error)
         return None
 
     @property
     def data_folder(self) -> str:
-        """What tells a folder of images from another: the hash of its files' names and sizes."""
-        folder = Path(self.experiment.data.path or "/nowhere")
-        if not folder.is_dir():
-            return ""
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        names = "".join(f"{path.relative_to(folder)}\t{path.stat().st_size}\n" for path in files)
-        return hashlib.sha256(names.encode()).hexdigest()
+        """What tells a folder of images from another: the hash of all names and contents that are read."""
+        files = self._images.files
+        return fingerprint(files.items(), Path(self.path("data/folder.json"))) if files else ""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: of the data set, of its folder, of the split once it is there, or a guess."""
+        known = self.experiment.data.classes or len(self._images.classes())
+        if known:
+            return known
+        table = self.path("data/split.csv")
+        try:
+            return 1 + max(labels.max() for labels in read_split(read_text(table), table)[1].values())
+        except InputError:
+            return UNKNOWN_CLASSES
+
+    @property
+    def _images(self) -> Listing:
+        """The images of a folder, or none if there is none, or what is in it cannot be read."""
+        try:
+            return listing(self.experiment.data)
+        except InputError:
+            return Listing()
 
     def masks(self, method: str, original: str, first: str, last: str) -> list[str]:
         """Return the file of the masks of some models, or nothing for a method that draws none."""

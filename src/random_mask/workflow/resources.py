@@ -94,8 +94,7 @@ class JobResources:
 
     def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
         data = self.experiment.data
-        # `classes` is 10 for any folder of images, so one with many more asks for too little here.
-        logits = self.largest.kept * data.classes * LOGIT_MB
+        logits = self.largest.kept * self.largest.classes * LOGIT_MB
         # As it is read, and in the order in which it is used.
         pixels = 2 * self.largest.pixels / 2**20
         match rule:
