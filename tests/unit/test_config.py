@@ -123,7 +123,7 @@ MISTAKES = [
     ("data.name", "mnist", "data.name: "),
     ("data", None, "data: "),
     ("training.batch", 759, "training.batch: 760 images in batches of 759"),
-    ("replicates", 3, "replicates: "),
+    ("replicates", 1, "replicates: "),
     ("relearn", {"models": 17, "finetune": RELEARN}, "relearn.models: 17, but a fleet has 16"),
     ("methods.random_mask.perturb.held", True, "methods.random_mask.perturb.held: is now called frozen"),
     (

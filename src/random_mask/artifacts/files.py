@@ -64,13 +64,11 @@ def read_text(path: Path | str, newline: str | None = None) -> str:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); correct the path or its permissions"
-        ) from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except UnicodeDecodeError:
         raise InputError(
-            f"{path}: damaged, or not UTF-8; if the workflow made it, delete it and run snakemake again, otherwise "
-            "save it as UTF-8"
+            f"{path}: damaged, or not UTF-8; save it as UTF-8, or, if the workflow made it, delete it and run "
+            "snakemake again"
         ) from None
 
 

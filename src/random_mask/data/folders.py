@@ -144,7 +144,8 @@ def packed(archive: tarfile.TarFile, source: Path) -> tuple[Listing, dict[str, t
             broken.append(path)
     if broken:
         raise InputError(
-            f"{source}: neither files nor links to files in it: {named(broken)}; unpack it, and name the folder"
+            f"{source}: neither files nor links to files in it: {named(broken)}; unpack it, and name "
+            "the folder"
         )
     _choose(source, paths, found)
     return found, members
@@ -168,18 +169,19 @@ def _choose(source: Path, paths: list[str], found: Listing) -> None:
         for at in starts:
             splits.setdefault(path[:at], set()).add(path[at:].partition("/")[0])
     both = {root for root, present in splits.items() if len(present) == len(SPLITS)}
-    outside = []
+    outside: list[str] = []
     where: dict[str, list[str]] = {}
     for path, starts in places:
-        at = next((start for start in starts if not both or path[:start] in both), None)
-        if at is not None:
-            where.setdefault(path[at:], []).append(path)
+        chosen = [start for start in starts if not both or path[:start] in both]
+        if chosen:
+            where.setdefault(path[chosen[0] :], []).append(path)
         elif path.lower().endswith(SUFFIXES):
             outside.append(path)
     twice = [", ".join(dict.fromkeys(of)) for of in where.values() if len(of) > 1]
     if twice:
         raise InputError(
-            f"{source}: images of the same name: {named(twice)}; every name after train/ or test/ may stand once"
+            f"{source}: images of the same name: {named(twice)}; every name, from train/ or test/ on, may "
+            "stand once"
         )
     for split in SPLITS:
         if not any(name.startswith(f"{split}/") for name in where):

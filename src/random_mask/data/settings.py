@@ -136,8 +136,8 @@ class Data(Section):
     """A list of images that are in no part, one a line, by number or file, relative to the root of the
     repository; so that methods are tuned on other images than they are judged by."""
     duplicates: Literal["warn", "error"] = "warn"
-    """What is done if an image stands pixel by pixel in several splits, such as the forget and the retain set:
-    `warn`, in the log, in the summary and in `provenance.json`, or `error`, before anything is trained."""
+    """What is done if an image stands pixel by pixel in several splits, such as the forget and the retain
+    set: `warn`, in the log, the summary and `provenance.json`, or `error`, before anything is trained."""
     train: Annotated[int, Field(ge=2)]
     """Number of training images, the forget set included."""
     validation: Annotated[int, Field(ge=1)]

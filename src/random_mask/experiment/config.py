@@ -355,8 +355,8 @@ class Experiment(Section):
         if self.replicates >= ENOUGH_REPLICATES:
             return []
         return [
-            f"replicates: {self.replicates} are for a first try; take {ENOUGH_REPLICATES} or more for intervals "
-            "that are reported"
+            f"replicates: {self.replicates} are for a first try; take {ENOUGH_REPLICATES} or more for "
+            "intervals that are reported"
         ]
 
     def all_methods(self) -> dict[str, Method]:
@@ -574,7 +574,8 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
     tuned, methods = content.get("tuned"), content.get("methods")
     if not isinstance(tuned, dict) or not isinstance(methods, dict) or not isinstance(tuned.get("file"), str):
         return content
-    if not isinstance(tuned.get("methods"), list | None):
+    named = tuned.get("methods") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         return content  # it is a mistake, and named with the others
     path = tuned["file"]
     if not Path(path).exists():
@@ -583,7 +584,7 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
         )
     try:
         chosen = yaml.safe_load(read_text(path))["methods"]
-        names = tuned.get("methods") or list(chosen)
+        names = named or list(chosen)
         # What is read again, as a stage's settings, has them already.
         return content | {"methods": {**methods, **{n: methods.get(n, chosen[n]) for n in names}}}
     except KeyError as error:

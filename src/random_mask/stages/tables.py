@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from random_mask.artifacts.files import read_text, write_text
 from random_mask.experiment.config import Experiment
 from random_mask.report import numbers, summary, tables
-from random_mask.report.agreement import parse_comparisons, parse_scores
+from random_mask.report.agreement import parse_comparisons, parse_judged_claims, parse_scores, read_table
 from random_mask.report.labels import Labels
 from random_mask.stages.command import Input, Output, Source, progress, run
 
@@ -63,12 +63,13 @@ def main(
         measured,
         choices,
         judged,
-        int(pd.read_csv(reference[0])["n_models"].max()) if reference else None,
+        int(read_table(reference[0], parse_scores)["n_models"].max()) if reference else None,
     )
     write_text(output, numbers.as_tex(collected))
     # The paper of the authors' own results says nothing twice.
     own = set() if reference else {experiment.experiment}
-    theirs = {path.parent.name: pd.read_csv(path) for path in references if path.parent.name not in own}
+    others = [path for path in references if path.parent.name not in own]
+    theirs = {path.parent.name: read_table(path, parse_judged_claims) for path in others}
     texts = {
         "scores": lambda: tables.scores(table, drawn, labels),
         "all_scores": lambda: tables.scores(table, experiment.shown(), labels, page=tables.PAGE),
@@ -84,7 +85,7 @@ def main(
         "config": lambda: tables.config(experiment, labels),
         "claims": lambda: tables.claims(judged, theirs),
         "reference": lambda: tables.reference(
-            parse_scores(read_text(scores)), [parse_scores(read_text(path)) for path in reference], labels
+            parse_scores(read_text(scores)), [read_table(path, parse_scores) for path in reference], labels
         ),
         "tuning": lambda: tables.tuning(choices, labels, list(methods)),
     }

@@ -46,6 +46,13 @@ REFERENCE = Path("reference")
 
 PROSE = {"finetune": None, "random_mask": "published", "random_mask_described": "described"}
 """Methods that the paper's prose speaks of, and what it says that their masks spare."""
+COMPARED = (
+    ("random_mask", "finetune"),
+    ("random_mask", "retrain"),
+    ("finetune", "retrain"),
+    ("random_mask_described", "random_mask"),
+)
+"""Pairs of methods whose difference the prose states."""
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:
@@ -123,7 +130,7 @@ class Plan:
         return [*ARCHIVES.get(data.name, []), *files]
 
     def missing_data(self) -> str | None:
-        """Return what to do first, if a file of the data set is not there that no rule makes, or is no file."""
+        """Return what to do first, if the data set cannot be read as it is, but for what a rule makes."""
         archives = ARCHIVES.get(self.experiment.data.name, [])
         for name in self.data_files:
             if name not in archives and not Path(name).exists():
@@ -151,7 +158,7 @@ class Plan:
 
     @property
     def classes(self) -> int:
-        """The number of classes: of the data set, of its folder, of the split once it is there, or a guess."""
+        """The number of classes: of the data set, its folder, its split once that is there, or a guess."""
         known = self.experiment.data.classes or len(self._images.classes())
         if known:
             return known
@@ -339,6 +346,11 @@ def untold(experiment: Experiment) -> str | None:
         if perturb is None or not one_ratio or getattr(perturb, "spare", None) != spare:
             what = f"random_mask with one ratio and spare: {spare}" if spare else "fine-tuning alone"
             return f"its text speaks of a method {name}, {what}, which this experiment does not have"
+    for name, other in COMPARED:
+        if (name, other) not in experiment.pairs():
+            return (
+                f"its text compares {name} with {other}, which this experiment does not; see `compare_with`"
+            )
     return None
 
 
