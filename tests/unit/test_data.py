@@ -462,7 +462,7 @@ def earlier(tmp_path, monkeypatch):
     places = {part: np.searchsorted(used, indices) for part, indices in parts.items()}
     table = Path("results/first/data/split.csv")
     table.parent.mkdir(parents=True)
-    table.write_text(split_as_csv(places, LABELS[used], [NAMES[image] for image in used]))
+    table.write_text(split_as_csv(places, LABELS[used], [NAMES[image] for image in used]), encoding="utf-8")
     rng = np.random.default_rng(0)
     gap = rng.permutation(50).astype(float)
     oracle = 50 * rng.normal(size=(8, 50))

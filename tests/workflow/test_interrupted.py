@@ -23,7 +23,7 @@ def start(checkout, config: Path, *arguments: str) -> subprocess.Popen:
 
 
 def descendants(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     return [pid for child in map(int, children) for pid in (child, *descendants(child))]
 
 

@@ -67,8 +67,8 @@ def read_text(path: Path | str, newline: str | None = None) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except UnicodeDecodeError:
         raise InputError(
-            f"{path}: damaged, or not UTF-8; save it as UTF-8, or, if the workflow made it, delete it and run "
-            "snakemake again"
+            f"{path}: damaged, or not UTF-8; save it as UTF-8, or delete it and run snakemake again, if that "
+            "made it"
         ) from None
 
 

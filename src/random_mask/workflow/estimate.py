@@ -216,7 +216,7 @@ def _beside_each_other(command: Sequence[str], processes: int) -> tuple[list[str
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     running = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment)
         for _ in range(processes)
     ]
     printed = [process.communicate()[0] for process in running]
