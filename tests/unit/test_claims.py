@@ -215,7 +215,7 @@ def test_what_readers_are_told_is_what_was_judged():
     for path, text in runpy.run_path(str(script))["documents"]().items():
         assert path.read_text() == text, f"{path.name}: run `make claims`"
     claims = read_claims(Path(CLAIMS))
-    assert all(f"`{one.id}`" in Path("ARTIFACT.md").read_text(encoding="utf-8") for one in claims)
+    assert all(f"`{one.id}`" in Path("ARTIFACT.md").read_text() for one in claims)
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,11 @@ def snakemake(folder: Path, output: Path, status: Path, arguments: list[str]) ->
     from snakemake.cli import main
 
     os.chdir(folder)
-    with output.open("w", encoding="utf-8") as file:
+    with output.open("w") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
     try:
         main(["--cores", "2", *arguments])
     except SystemExit as ended:
-        status.write_text(
-            str(int(ended.code if isinstance(ended.code, int) else ended.code is not None)), encoding="utf-8"
-        )
+        status.write_text(str(int(ended.code if isinstance(ended.code, int) else ended.code is not None)))
         raise

@@ -78,7 +78,7 @@ def unpacked(folder: Path) -> Listing:
     if broken:
         raise InputError(f"{folder}: cannot be read: {named(broken)}; correct or remove them")
     _choose(folder, paths, found)
-    found.files = {name: str(folder / path) for name, path in found.files.items()}
+    found.files = {name: f"{folder}/{path}" for name, path in found.files.items()}  # `/` takes long
     return found
 
 
@@ -212,7 +212,11 @@ def _places(path: str) -> list[int]:
 
 def _is_text(name: str) -> bool:
     """Return whether a file name is Unicode: Python has surrogates for bytes that are not."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def listing(data: Data) -> Listing:

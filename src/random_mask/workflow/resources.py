@@ -64,7 +64,7 @@ class JobResources:
         """Take a configuration."""
         self.experiment, self.workload = experiment, Workload(experiment)
         # How many are forgotten may depend on the images; hardly more than half.
-        self.largest = Workload(experiment, unknown=0.5)
+        self.largest = Workload(experiment, unknown=0.5, classes=self.workload.classes)
         self.area = (experiment.data.image_size / 32) ** 2
         self.rates = {unit: each * (self.area if unit in BY_PIXELS else 1) for unit, each in SLOW.items()}
 

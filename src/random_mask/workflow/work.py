@@ -85,11 +85,14 @@ class Workload:
         pixels: bytes of all images that are used.
     """
 
-    def __init__(self, experiment: Experiment, unknown: float = UNKNOWN):
-        """Take a configuration, and the share of the training images for a forget set of unknown size."""
+    def __init__(self, experiment: Experiment, unknown: float = UNKNOWN, classes: int | None = None):
+        """Take a configuration, and the share of the training images for a forget set of unknown size.
+
+        Classes are counted unless they are given.
+        """
         self.experiment, self.methods = experiment, experiment.all_methods()
         self.retraining = [Step(finetune=[experiment.training])]
-        self.classes = Plan(experiment).classes
+        self.classes = classes or Plan(experiment).classes
         data = experiment.data
         forget, others = data.forgotten or max(1, int(data.train * unknown)), data.validation + data.test
         self.sizes = {"retain": data.train - forget, "forget": forget}
