@@ -12,14 +12,10 @@ min_version("9.20")
 # The code that runs is that of this checkout, whatever else is installed, and the Python is the one that runs
 # Snakemake, unless `--sdm conda` brings its own.
 SOURCE = Path(workflow.basedir) / "src"
-if not Path.cwd().samefile(workflow.basedir):
+if not Path.cwd().samefile(workflow.basedir) or not os.access(".", os.W_OK):
     sys.exit(
-        f"run this in the repository, since all paths begin there: cd {quote(str(workflow.basedir))}\n"
-        "Results elsewhere? Make `results` a link to there. A checkout that cannot be written? Clone it."
-    )
-if not os.access(".", os.W_OK):
-    sys.exit(
-        f"{workflow.basedir}: cannot be written, and the workflow keeps its state there; clone it elsewhere"
+        f"{workflow.basedir}: run this in the repository, where all paths begin, and where it can be written: cd "
+        "there, or clone it; for results elsewhere, make `results` a link to there"
     )
 sys.path.insert(0, str(SOURCE))
 here = quote(str(Path(sys.executable).parent))

@@ -370,7 +370,7 @@ def test_what_is_no_text_file_is_named(tmp_path):
     [
         ({"file": "."}, r"\.: cannot be read \(Is a directory\)"),
         ({"methods": "random_mask_tuned"}, r"tuned\.methods: input should be a valid list"),
-        ({"methods": [["a"]]}, r"tuned\.methods\.0: input should be a valid string"),
+        ({"methods": [["a"]]}, r"tuned\.methods: input should be a valid string"),
         ({"methods": []}, r"tuned\.methods: "),
         ({"methods": ["mine"]}, r"tuned\.methods: .*chosen\.yaml has no mine"),
     ],
