@@ -385,7 +385,8 @@ def test_a_configuration_is_read_as_utf_8_whatever_the_locale(tmp_path):
     path = tmp_path / "c.yaml"
     text = (ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8")
     path.write_text(text.replace("data:\n", "data:\n  title: \u0141\u00f3d\u017a\n", 1), encoding="utf-8")
-    code = "import sys; from random_mask.experiment.config import load; print(ascii(load(sys.argv[1]).data.title))"
+    code = "import sys; from random_mask.experiment.config import load; "
+    code += "print(ascii(load(sys.argv[1]).data.title))"
     process = subprocess.run(
         [sys.executable, "-c", code, path],
         env={**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
