@@ -35,7 +35,9 @@ def test_16_bits_are_scaled_to_8_by_their_range(file_format):
     assert np.array_equal(grey(content), np.rint(RAMP.astype(np.uint16) / 257))
 
 
-@pytest.mark.parametrize(("kind", "words"), [(np.int32, "32-bit integers"), (np.float32, "floating-point")])
+@pytest.mark.parametrize(
+    ("kind", "words"), [(np.int32, "signed or 32-bit integers"), (np.float32, "floating-point")]
+)
 def test_what_has_no_known_range_is_refused(kind, words):
     with pytest.raises(UnreadableError, match=f"has {words}.*, whose range is not known"):
         pixels(packed(Image.fromarray(RAMP.astype(kind)), "TIFF"), 32)

@@ -100,6 +100,10 @@ def test_a_loop_is_harmless_and_named(root):
     assert "train/dog/cats/0.png" in found.files
     assert len(found.files) == len(NAMES) + 2
     assert f"{root}/train/cat/loop: left out, a link to a folder that it is in" in found.notes
+    for above in ("/", root.parent):
+        (root / "train/cat/loop").unlink()
+        (root / "train/cat/loop").symlink_to(above)
+        assert unpacked(root) == found
 
 
 @pytest.mark.parametrize("target", ["/nowhere.png", "broken.png"])
@@ -145,7 +149,7 @@ def test_names_that_are_not_utf_8_are_named(root, tmp_path):
 
 
 def test_an_archive_is_read_as_its_folder_is(tmp_path):
-    for prefix in ("", "./", "/data/x/", "some/where/"):
+    for prefix in ("", "./", ".//./", "/data/x/", "some/./where/", "../x/"):
         found = read_tar(tmp_path / "a.tar", [(prefix + name, content) for name, content in PLAIN])
         assert found == dict(PLAIN)
 

@@ -78,7 +78,7 @@ def _rgb(image: Image.Image, file_format: str | None) -> Image.Image:
         grey = np.rint(np.asarray(image).clip(0, 65535) / 257).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.mode in ("I", "F"):
-        kind = {"I": "32-bit integers", "F": "floating-point numbers"}[image.mode]
+        kind = {"I": "signed or 32-bit integers", "F": "floating-point numbers"}[image.mode]
         raise UnreadableError(f"has {kind}, whose range is not known; save it with 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from random_mask.artifacts.files import replacing
 from random_mask.data.settings import Data
@@ -106,7 +106,7 @@ def _walk(folder: str, below: str, around: tuple[str, ...]) -> Iterator[tuple[st
         try:
             if entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else f"{around[-1]}/{entry.name}"
-                if real in around:
+                if real in around or f"{around[-1]}/".startswith(f"{real.rstrip('/')}/"):
                     yield path, LOOP
                 else:
                     yield from _walk(entry.path, f"{path}/", (*around, real))
@@ -133,7 +133,7 @@ def packed(archive: tarfile.TarFile, source: Path) -> tuple[Listing, dict[str, t
     found, members, broken = Listing(), {}, []
     paths: list[str] = []
     for member in archive:
-        path = member.name.removeprefix("./").lstrip("/")
+        path = PurePosixPath(member.name).as_posix().lstrip("/")
         if member.isdir() or any(part.startswith(".") and part != ".." for part in path.split("/")):
             continue
         link = member.issym() or member.islnk()
