@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +48,7 @@ def read(path: Path) -> FleetFile:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
+    except Exception:  # whatever stumbles over a stranger's file
         # np.load returns a bare array, which is no context manager, for a .npy file.
         raise InputError(
             f"{path}: not a .npz archive of plain arrays; write it with numpy.savez, without object arrays"
@@ -65,11 +63,10 @@ def read(path: Path) -> FleetFile:
     try:
         for name in KINDS.keys() & arrays.keys():
             _check_kind(name, arrays[name])
-        confidences = arrays.get("confidences")
-        looks = None if confidences is None else _looks_like(confidences, confidences=True)
-        if confidences is None:
-            confidences = arrays["logits"]
-            looks = _looks_like(confidences, confidences=False)
+        given = "confidences" if "confidences" in arrays else "logits"
+        confidences = arrays[given]
+        looks = _looks_like(given, confidences)
+        if given == "logits":
             if confidences.ndim != 3:
                 raise ValueError(f"logits must be [models, examples, classes], not {confidences.shape}")
             confidences = logit_scaled_confidence(confidences, arrays["labels"])
@@ -115,17 +112,13 @@ def _check_kind(name: str, array: object) -> None:
     )
 
 
-def _looks_like(values: np.ndarray, *, confidences: bool) -> str | None:
-    """Return what an array seems to hold instead of logits, or of logit-scaled confidences, or None."""
+def _looks_like(name: str, values: np.ndarray) -> str | None:
+    """Say that logits, or logit-scaled confidences, look like probabilities, if they do."""
     if not values.size or values.min() < 0:
         return None
-    if values.max() <= 1:
-        return "confidences look like probabilities" if confidences else "logits look like probabilities"
-    if confidences:
-        return None
     sums = values.sum(axis=-1, dtype=np.float64)
-    spread = np.ptp(sums) <= SAME * sums.max()
-    return "logits look like probabilities in percent" if spread else None
+    in_percent = name == "logits" and np.ptp(sums) <= SAME * sums.max()
+    return f"{name} look like probabilities" if values.max() <= 1 or in_percent else None
 
 
 SAME = 0.01

@@ -164,7 +164,7 @@ class Plan:
             return known
         table = self.path("data/split.csv")
         try:
-            return 1 + max(labels.max() for labels in read_split(read_text(table), table)[1].values())
+            return 1 + max(int(labels.max()) for labels in read_split(read_text(table), table)[1].values())
         except InputError:
             return UNKNOWN_CLASSES
 
