@@ -379,7 +379,7 @@ def test_correlations_are_of_methods_and_turned_so_that_more_is_better():
     assert math.isnan(found["ulira_accuracy"])
 
 
-def test_numbers_of_the_paper_leave_out_what_is_unknown():
+def test_numbers_of_the_paper_leave_out_what_was_not_measured():
     measures, scores = table({"score": [0.0, *SWAPPED, 0.9], "tow": [1.0, *EIGHT, 0.1]})
     found = numbers._measures(measures, scores, None, None)
     assert {

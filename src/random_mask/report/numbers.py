@@ -236,9 +236,8 @@ def _measures(
             numbers[f"measures/{method}/{measure}{suffix}"] = (
                 UNKNOWN if math.isnan(value) else f"{value:z.3f}"
             )
-    for measure in MEASURES:
-        if not masked or not unmasked:
-            break
+    measured = [name for name in MEASURES if name in set(measures["measure"])]
+    for measure in measured if masked and unmasked else []:
         found = nearness(measures, masked, unmasked, measure)
         if found is None:
             unknown = dict.fromkeys(("difference", "low", "high"), UNKNOWN) | {"words": "not known"}
@@ -250,7 +249,7 @@ def _measures(
     if ranks.empty:
         return numbers
     methods = set(scores["method"]) - {"original", "retrain"}
-    agreement = ranks["score"].drop("score")
+    agreement = ranks["score"][measured]
     numbers |= {
         f"agreement/{name}": UNKNOWN if math.isnan(value) else f"{value:z.2f}"
         for name, value in agreement.items()
