@@ -20,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 from random_mask.artifacts import records as provenance
 from random_mask.artifacts.machine import machine, versions
 from random_mask.errors import InputError
-from random_mask.workflow.code import modules_of
 
 __all__ = ["Input", "Output", "Source", "progress", "run"]
 
@@ -30,6 +29,9 @@ Input = Annotated[Path, "input"]
 """An artifact that a stage reads; it is checked against its record first."""
 Output = Annotated[Path, "output"]
 """An artifact that a stage writes; it gets a record."""
+
+PROGRAM = ("__main__", "random_mask")
+"""What a stage consists of: modules by the first part of their name."""
 
 
 def run(function: Callable[..., dict[str, Any] | None]) -> None:
@@ -103,9 +105,11 @@ def _recorded(
         },
         "inputs": {str(path): provenance.verify(path) for path in files["input"]},
         "sources": {str(path): provenance.digest(path) for path in files["source"]},
-        "code": {os.path.relpath(path): provenance.digest(path) for path in _code()},
     }
+    code = _code()
     computed = function(**options)
+    # What the stage loaded by name meanwhile, such as a perturbation, is code of it too.
+    record["code"] = dict(sorted((_code() | code).items()))
     wall = time.perf_counter() - clock
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     provenance.write_records(
@@ -124,10 +128,11 @@ def _recorded(
     progress(f"done in {wall:.1f} s")
 
 
-def _code() -> list[Path]:
-    """Return the files of this package that the running program consists of."""
-    spec = sys.modules["__main__"].__spec__
-    return modules_of(spec.name) if spec else [Path(sys.argv[0])]
+def _code() -> dict[str, str]:
+    """Return the SHA-256 of each file of this package that the program has loaded so far, by path."""
+    loaded = [module for name, module in sys.modules.items() if name.partition(".")[0] in PROGRAM]
+    files = {os.path.relpath(file) for module in loaded if (file := module.__file__)}
+    return {file: provenance.digest(file) for file in files}
 
 
 def progress(text: str) -> None:
