@@ -59,8 +59,8 @@ def statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             large data set would not fit into memory.
     """
     values = np.arange(256)
-    shares = [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(3)]
-    shares = np.array([counts / counts.sum() for counts in shares])
+    counts = [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(3)]
+    shares = np.array([of_channel / of_channel.sum() for of_channel in counts])
     mean = shares @ values
     return mean, np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
 
