@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from random_mask.report.originals import intervals_of, pooled, verdict
+from random_mask.report.originals import differences, verdict
 
 __all__ = [
     "Agreement",
@@ -212,25 +212,12 @@ def compare_scores(a: pd.DataFrame, b: pd.DataFrame, quantity: str = "score") ->
 
 
 def pair_verdicts(comparisons: pd.DataFrame) -> dict[str, str]:
-    """Return the verdict on each pair of methods by score, over all original models, in the paper's words.
-
-    Args:
-        comparisons: of `parse_comparisons`.
-    """
-    scores = comparisons[comparisons["quantity"] == "score"]
-    return {
-        f"{a}, {b}": verdict(found.low, found.high)
-        for (a, b), rows in scores.groupby(["a", "b"], sort=False)
-        for found in [pooled(intervals_of(rows, "difference", "low", "high"))]
-    }
+    """Return the verdict on each pair of methods of `comparisons.csv` by score, in the paper's words."""
+    return {f"{a}, {b}": verdict(of.low, of.high) for (a, b), of in differences(comparisons).items()}
 
 
 def claim_verdicts(claims: pd.DataFrame) -> dict[str, str]:
-    """Return the verdict on each claim.
-
-    Args:
-        claims: of `parse_claims`.
-    """
+    """Return the verdict on each claim of `claims.csv`."""
     return dict(zip("claim " + claims["id"], claims["verdict"], strict=True))
 
 

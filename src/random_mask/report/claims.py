@@ -21,7 +21,7 @@ from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
-from random_mask.report.originals import intervals_of, pooled
+from random_mask.report.originals import differences, pooled
 from random_mask.settings import Number, Section
 
 __all__ = [
@@ -75,11 +75,10 @@ class Results:
     def difference(self, a: str, b: str) -> Interval:
         """Return the score of a method less that of another, over the original models."""
         self.need(a, b)
-        table = self.comparisons
-        rows = table[(table["quantity"] == "score") & (table["a"] == a) & (table["b"] == b)]
-        if rows.empty:
+        found = differences(self.comparisons)
+        if (a, b) not in found:
             raise UntestableError(f"{a} and {b} were not compared")
-        return pooled(intervals_of(rows, "difference", "low", "high"))
+        return found[a, b]
 
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]

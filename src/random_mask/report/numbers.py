@@ -14,7 +14,7 @@ from random_mask.metrics.competition import points
 from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import sentence
 from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of, verdict
+from random_mask.report.originals import differences, intervals_of, over_originals, pooled, rows_of, verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
 
@@ -91,20 +91,9 @@ def collect(
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
 
-    Args:
-        experiment: the configuration.
-        scores: `scores.csv`.
-        comparisons: `comparisons.csv`.
-        masks: for each random-mask method, its rows of `masks.csv`.
-        costs: `costs.csv`.
-        model: `weights` and `live_weights` of the network, `classes`, and images to `retain` and to `forget`.
-        environment: what computed the run: machine and versions.
-        reference: the processor whose speed is the price of the work.
-        simulation: `simulation.csv`.
-        measures: `measures.csv`.
-        choices: the `chosen.yaml` that methods are taken from, if there is one.
-        claims: `claims.csv`.
-        reference_models: models a fleet of the authors' own run of this experiment, if there is one.
+    What is named like a file is its contents; `masks` are its rows by method, `choices` the contents of each
+    `chosen.yaml` that methods are taken from. `model`, `environment` and `reference`, the processor whose
+    speed is the price of the work, are those of `run.json`; `reference_models` is the authors' N.
     """
     # How the work is cut into jobs changes nothing that is printed, and trials have a file of their own.
     configured = experiment.model_dump(mode="json", exclude={"shards", "search", "tuned"})
@@ -144,11 +133,10 @@ def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
         return [leaf for k, inner in zip(keys, value, strict=True) for leaf in _leaves(inner, f"{prefix}{k}")]
     if isinstance(value, list):
         return [(prefix.rstrip("/"), ", ".join(plain(item) for item in value))]
-    leaves = [(prefix.rstrip("/"), plain(value))]
-    if prefix.endswith("/ratio/") and isinstance(value, float):
-        leaves.append((f"{prefix.rstrip('/')}_percent", f"{100 * value:g}"))
-    if prefix == "seed/":
-        leaves = [("seed", str(value))]
+    key = prefix.rstrip("/")
+    leaves = [(key, str(value) if key == "seed" else plain(value))]
+    if key.endswith("/ratio") and isinstance(value, float):
+        leaves.append((f"{key}_percent", f"{100 * value:g}"))
     return leaves
 
 
@@ -212,9 +200,7 @@ def _percent(part: float, whole: float) -> str:
 
 def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     numbers: dict[str, str] = {}
-    chosen = comparisons[comparisons["quantity"] == "score"]
-    for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
-        found = pooled(intervals_of(rows, "difference", "low", "high"))
+    for (a, b), found in differences(comparisons).items():
         numbers |= _difference(f"compare/{a}/{b}", found, verdict(found.low, found.high))
     return numbers
 
@@ -233,9 +219,8 @@ def _measures(
     for (method, measure), rows in known.groupby(["method", "measure"], sort=False):
         of_all = pooled(intervals_of(rows, "value", "low", "high"))
         for suffix, value in (("", of_all.estimate), ("_low", of_all.low), ("_high", of_all.high)):
-            numbers[f"measures/{method}/{measure}{suffix}"] = (
-                UNKNOWN if math.isnan(value) else f"{value:z.3f}"
-            )
+            text = UNKNOWN if math.isnan(value) else f"{value:z.3f}"
+            numbers[f"measures/{method}/{measure}{suffix}"] = text
     for measure in MEASURES:
         if masked and unmasked and (found := nearness(measures, masked, unmasked, measure)):
             words = "nearer" if found.high < 0 else "farther" if found.low > 0 else UNDECIDED
@@ -250,10 +235,8 @@ def _measures(
 
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
-    numbers = {
-        f"simulation/{row.case}/{row.models}": f"{row.forgetting_quality:.3f}" for row in rows_of(simulation)
-    }
-    return numbers | {
+    columns = zip(simulation["case"], simulation["models"], simulation["forgetting_quality"], strict=True)
+    return {f"simulation/{case}/{n}": f"{quality:.3f}" for case, n, quality in columns} | {
         "simulation/examples": plain(int(simulation["examples"].iloc[0])),
         "simulation/largest_standard_error": f"{simulation['standard_error'].max():.3f}",
     }

@@ -11,7 +11,7 @@ import pandas as pd
 
 from random_mask.metrics.intervals import Interval, interval_of_mean
 
-__all__ = ["intervals_of", "over_originals", "pooled", "rows_of", "verdict"]
+__all__ = ["differences", "intervals_of", "over_originals", "pooled", "rows_of", "verdict"]
 
 
 def pooled(intervals: Sequence[Interval]) -> Interval:
@@ -51,6 +51,15 @@ def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
 def intervals_of(rows: pd.DataFrame, estimate: str, low: str, high: str) -> list[Interval]:
     """Return the intervals in three columns of a table, one for each row."""
     return [Interval(*row) for row in rows_of(rows[[estimate, low, high]])]
+
+
+def differences(comparisons: pd.DataFrame) -> dict[tuple[str, str], Interval]:
+    """Return the differences of two methods' scores over the originals, by pair, of `comparisons.csv`."""
+    scores = comparisons[comparisons["quantity"] == "score"]
+    return {
+        (str(a), str(b)): pooled(intervals_of(rows, "difference", "low", "high"))
+        for (a, b), rows in scores.groupby(["a", "b"], sort=False)
+    }
 
 
 def rows_of(table: pd.DataFrame) -> Iterable[Any]:
