@@ -82,6 +82,7 @@ class Results:
 
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+"""Two methods."""
 
 
 class Difference(Section):
@@ -89,9 +90,7 @@ class Difference(Section):
 
     words: ClassVar[str] = "score of {of[0]} - score of {of[1]}"
     kind: Literal["difference"]
-    """The quantity."""
     of: Pair
-    """The two methods."""
 
     def _estimate(self, results: Results) -> Interval:
         return results.difference(*self.of)
@@ -102,9 +101,7 @@ class Lead(Section):
 
     words: ClassVar[str] = "smallest of score of {of} - score of another tuned method"
     kind: Literal["lead"]
-    """The quantity."""
     of: str
-    """The method."""
 
     def _estimate(self, results: Results) -> Interval:
         others = [name for name in results.tuned if name != self.of]
@@ -122,9 +119,7 @@ class Share(Section):
 
     words: ClassVar[str] = "score of {of} - {share:g} x score of retrain"
     kind: Literal["share"]
-    """The quantity."""
     of: str
-    """The method."""
     share: Annotated[Number, Field(gt=0)]
     """The share of the ceiling."""
 
@@ -141,9 +136,7 @@ class Spread(Section):
 
     words: ClassVar[str] = "spread of {of[0]} / spread of {of[1]}"
     kind: Literal["spread"]
-    """The quantity."""
     of: Pair
-    """The two methods."""
 
     def _estimate(self, results: Results) -> Interval:
         results.need(*self.of)
@@ -157,11 +150,8 @@ class Distance(Section):
 
     words: ClassVar[str] = "distance of {of[0]} from retraining by {measure} - that of {of[1]}"
     kind: Literal["distance"]
-    """The quantity."""
     of: Pair
-    """The two methods."""
     measure: ShownMeasure
-    """The measure."""
 
     def _estimate(self, results: Results) -> Interval:
         results.need(*self.of)
@@ -176,7 +166,6 @@ class RankCorrelation(Section):
 
     words: ClassVar[str] = "rank correlation of the score and {of}"
     kind: Literal["rank_correlation"]
-    """The quantity."""
     of: ShownMeasure
     """The measure; it is turned so that more is better."""
 
