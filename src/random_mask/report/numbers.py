@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from random_mask.experiment.config import Experiment
@@ -14,7 +15,7 @@ from random_mask.metrics.competition import points
 from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import sentence
 from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.report.originals import differences, intervals_of, over_originals, pooled, rows_of, verdict
+from random_mask.report.originals import differences, over_originals, pooled_by, rows_of, verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
 
@@ -80,9 +81,7 @@ def collect(
     comparisons: pd.DataFrame,
     masks: Mapping[str, pd.DataFrame],
     costs: pd.DataFrame,
-    model: Mapping[str, int],
-    environment: Mapping[str, str],
-    reference: str,
+    run: Mapping[str, Any],
     simulation: pd.DataFrame,
     measures: pd.DataFrame,
     choices: Sequence[Mapping[str, Any]],
@@ -92,15 +91,14 @@ def collect(
     """Return every number and word that the paper takes from the run.
 
     What is named like a file is its contents; `masks` are its rows by method, `choices` the contents of each
-    `chosen.yaml` that methods are taken from. `model`, `environment` and `reference`, the processor whose
-    speed is the price of the work, are those of `run.json`; `reference_models` is the authors' N.
+    `chosen.yaml` that methods are taken from, and `reference_models` is N in the authors' results.
     """
     # How the work is cut into jobs changes nothing that is printed, and trials have a file of their own.
     configured = experiment.model_dump(mode="json", exclude={"shards", "search", "tuned"})
     numbers = {"experiment": escape(experiment.experiment)}
     numbers |= {f"config/{key}": text for key, text in _leaves(configured)}
     numbers |= _simulation(simulation)
-    numbers |= _derived(experiment, model)
+    numbers |= _derived(experiment, run["model"])
     numbers |= _scores(scores)
     numbers |= _comparisons(comparisons)
     numbers |= _measures(measures, scores, experiment.swept_method(), experiment.unmasked())
@@ -115,8 +113,8 @@ def collect(
         numbers["tuning/budget"] = f"{100 * content['budget']:g}"
     numbers["cost/models"] = str(costs["models"].sum())
     numbers["cost/core_hours"] = f"{costs['seconds'].sum() / 3600:.2f}"
-    numbers["cost/reference"] = escape(reference)
-    return numbers | {f"machine/{key}": escape(value) for key, value in environment.items()}
+    numbers["cost/reference"] = escape(run["reference"])
+    return numbers | {f"machine/{key}": escape(value) for key, value in run["environment"].items()}
 
 
 def _prose(text: str) -> str:
@@ -151,11 +149,7 @@ def plain(value: Any) -> str:
 
 
 def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]:
-    lowest = float(points([math.log(experiment.models)], experiment.models)[0])
-    buckets = 0
-    while buckets < 64 and float(points([0.5 * buckets], experiment.models)[0]) > 0:
-        lowest = float(points([0.5 * buckets], experiment.models)[0])
-        buckets += 1
+    earned = [float(each) for each in points(0.5 * np.arange(64), experiment.models) if each > 0]
     shown = experiment.shown()
     several = {"methods/all": str(len(shown))} if len(shown) > len(experiment.drawn()) else {}
     repairs = [one.finetune[0] for one in experiment.methods.values() if one.masks() and one.finetune]
@@ -167,8 +161,8 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
         "data/retain": plain(model["retain"]),
         "data/forget": plain(model["forget"]),
         "data/classes": str(model["classes"]),
-        "metric/buckets": str(buckets),
-        "metric/lowest_points": rf"\ensuremath{{2^{{{round(math.log2(lowest))}}}}}" if buckets else "0",
+        "metric/buckets": str(len(earned)),
+        "metric/lowest_points": rf"\ensuremath{{2^{{{round(math.log2(earned[-1]))}}}}}" if earned else "0",
         "model/weights": plain(model["weights"]),
         "model/live_weights": plain(model["live_weights"]),
         "model/dead_share": f"{100 * dead:.0f}",
@@ -216,8 +210,7 @@ def _measures(
     numbers = {}
     # What is not known, as U-LiRA of a few models, has no number.
     known = measures.dropna(subset="value")
-    for (method, measure), rows in known.groupby(["method", "measure"], sort=False):
-        of_all = pooled(intervals_of(rows, "value", "low", "high"))
+    for (method, measure), of_all in pooled_by(known, ["method", "measure"], "value").items():
         for suffix, value in (("", of_all.estimate), ("_low", of_all.low), ("_high", of_all.high)):
             text = UNKNOWN if math.isnan(value) else f"{value:z.3f}"
             numbers[f"measures/{method}/{measure}{suffix}"] = text

@@ -20,7 +20,7 @@ from random_mask.report.claims import NOT_TESTABLE, SUPPORTED
 from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
 from random_mask.report.numbers import KINDS, UNKNOWN, escape, plain
-from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of
+from random_mask.report.originals import over_originals, pooled_by, rows_of
 from random_mask.training.recipe import Recipe
 
 __all__ = [
@@ -120,15 +120,11 @@ def measures(
     """Return measures of `measures.csv`, the main or else the other ones: a row for each method, pooled."""
     there = set(table["measure"])
     shown = {name: of for name, of in MEASURES.items() if of.in_table == main and name in there}
-    found = {
-        key: pooled(intervals_of(rows, "value", "low", "high"))
-        for key, rows in table.groupby(["method", "measure"])
-    }
+    found = pooled_by(table, ["method", "measure"], "value")
     names = ["original", *methods, "retrain"]
     rows = [[escape(labels(name)), *(_bracketed(found[name, key]) for key in shown)] for name in names]
-    head = ["Method", *(measure.head for measure in shown.values())]
+    above = " & ".join(["Method", *(measure.head for measure in shown.values())]) + r" \\"
     ideal = ["", *(measure.ideal for measure in shown.values())]
-    above = " & ".join(head) + r" \\"
     columns = "@{}l" + "l" * len(shown) + "@{}"
     return tabular(columns, ideal, [*rows[:-1], [], rows[-1]], above=above, page=page)
 

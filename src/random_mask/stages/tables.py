@@ -50,20 +50,9 @@ def main(
     chosen = {name: counts[name] for name in drawn if name in counts and not methods[name].tuned_from}
     found = json.loads(read_text(run_file))
     indexed, *authors = (parse_scores(read_text(path)) for path in (scores, *reference))
+    models = int(authors[0]["n_models"].max()) if authors else None
     collected = numbers.collect(
-        experiment,
-        table,
-        compared,
-        counts,
-        cost,
-        found["model"],
-        found["environment"],
-        found["reference"],
-        simulated,
-        measured,
-        choices,
-        judged,
-        int(authors[0]["n_models"].max()) if authors else None,
+        experiment, table, compared, counts, cost, found, simulated, measured, choices, judged, models
     )
     write_text(output, numbers.as_tex(collected))
     # The paper of the authors' own results says nothing twice.
