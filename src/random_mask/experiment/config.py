@@ -304,13 +304,12 @@ class Experiment(Section):
         for name, method in self.methods.items():
             if name in RESERVED:
                 raise ValueError(f"methods.{name}: this name is reserved; choose another")
-            named = [("variant_of", other) for other in [method.variant_of] if other is not None]
+            named = [("variant_of", method.variant_of)] if method.variant_of is not None else []
             named += [("compare_with", other) for other in method.compare_with if other != "retrain"]
             for key, other in named:
-                if other == name or other not in known:
-                    raise ValueError(
-                        f"methods.{name}.{key}: there is no other method {other}; correct its name"
-                    )
+                if other not in known - {name}:
+                    wrong = f"methods.{name}.{key}: there is no other method {other}"
+                    raise ValueError(f"{wrong}; correct its name")
 
     def _check_trials(self) -> None:
         share = self.search.budget if self.search else 0
@@ -331,9 +330,8 @@ class Experiment(Section):
         return {"retain": retain, "forget": self.data.forgotten, "validation": self.data.validation}
 
     def _check_last_batches(self) -> None:
-        retain = self.data.train - self.data.forgotten
-        uses = [("training.batch", self.data.train, self.training), ("training.batch", retain, self.training)]
         sizes = self._sizes()
+        uses = [("training.batch", images, self.training) for images in (self.data.train, sizes["retain"])]
         if self.relearn:
             uses.append(("relearn.finetune.batch", sizes["forget"], self.relearn.finetune))
         for name, method in self.methods.items():
@@ -367,8 +365,7 @@ class Experiment(Section):
                     method = _replaced(self.methods[name], values)
                 except ValueError as error:
                     raise ValueError(f"search.spaces.{name}: {error}") from None
-                title = f"{method.called(name)}, trial {number}"
-                trials[trial] = method.model_copy(update={"title": title})
+                trials[trial] = method.model_copy(update={"title": f"{method.called(name)}, trial {number}"})
         return trials
 
     def trial_values(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -412,18 +409,16 @@ class Experiment(Section):
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of methods whose difference is computed."""
-        pairs = [pair for name in self.methods for pair in self._pairs_of(name)]
+        pairs: list[tuple[str, str]] = []
+        for name, method in self.methods.items():
+            others = [*([method.variant_of] if method.variant_of else []), *method.compare_with]
+            if name == self.swept_method():
+                others += self._swept()
+            if method.main and method.tuned_from and method.group != "control":
+                others += [other for other in [*self.shown(), "retrain"] if other != name]
+            pairs += [(name, other) for other in others]
         run = {*self.all_methods(), "retrain"}
         return [pair for pair in dict.fromkeys(pairs) if run.issuperset(pair)]
-
-    def _pairs_of(self, name: str) -> list[tuple[str, str]]:
-        method = self.methods[name]
-        others = [*([method.variant_of] if method.variant_of else []), *method.compare_with]
-        if name == self.swept_method():
-            others += self._swept()
-        if method.main and method.tuned_from and method.group != "control":
-            others += [other for other in [*self.shown(), "retrain"] if other != name]
-        return [(name, other) for other in others]
 
     def ablations(self) -> list[tuple[str, str]]:
         """Return every variant of a method, with that method."""

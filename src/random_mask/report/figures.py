@@ -75,10 +75,7 @@ Fleets = Mapping[str, Mapping[str, np.ndarray]]
 
 BROWSER_DPI = 180
 """Of PNGs: as wide as a window of 1300 pixels leaves room for in the HTML report."""
-UNDATED = {
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    ".png": {"Software": None},
-}
+UNDATED = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}, ".png": {"Software": None}}
 
 
 def save(figure: Figure, *paths: Path) -> None:

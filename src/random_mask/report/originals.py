@@ -21,9 +21,6 @@ def pooled(intervals: Sequence[Interval]) -> Interval:
     does not average out: the mean square of their half widths is taken whole. The spread of the originals'
     estimates adds the square of the half width of Student's interval of their mean. A single original has no
     such spread; its interval is returned as it is, and does not contain the chance of having trained it.
-
-    Args:
-        intervals: one for each original model.
     """
     if len(intervals) == 1:
         return intervals[0]

@@ -57,10 +57,7 @@ class Job:
 def report(configfile: Path, cores: int | None, seconds: float) -> str:
     """Return what an experiment costs if nothing of it is there yet, as text.
 
-    Args:
-        configfile: the configuration of the experiment.
-        cores: how many jobs run at a time, by default one on each core of this machine.
-        seconds: how long this machine is measured, at least.
+    So many cores run a job each, by default those of this machine, which is measured for `seconds` at least.
 
     Raises:
         InputError: in one line, if the experiment cannot be planned here.

@@ -71,7 +71,7 @@ class Plan:
     @property
     def paper(self) -> list[str]:
         """The paper, if the experiment has what its prose speaks of."""
-        return [] if untold(self.experiment) else [self.path("paper.pdf")]
+        return [] if self.left_out else [self.path("paper.pdf")]
 
     @property
     def left_out(self) -> str | None:
@@ -211,8 +211,7 @@ class Plan:
 
     def evaluations_of(self, method: str) -> list[str]:
         """Return the evaluations of one method, by original model."""
-        numbers = range(self.experiment.originals)
-        return [self.path(f"evaluation/{method}/original-{number}.npz") for number in numbers]
+        return [path for path in self.evaluations("npz") if f"/evaluation/{method}/" in path]
 
     @property
     def measures(self) -> list[str]:
