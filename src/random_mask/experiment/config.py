@@ -117,11 +117,9 @@ class Step(Section):
         return [content] if isinstance(content, dict) else content
 
     def work(self, sizes: Mapping[str, int], model: int) -> tuple[int, int]:
-        """Return what the step costs a model: images passed forward and backward, and steps of optimisers.
+        """Return what the step costs a model, by its index: images passed forward and backward, and steps.
 
-        Args:
-            sizes: number of images of each split.
-            model: index of the model in its fleet.
+        `sizes` are the numbers of images of each split.
         """
         if self.models not in ("all", ("even", "odd")[model % 2]):
             return 0, 0
@@ -531,11 +529,7 @@ def _replaced(method: Method, values: dict[str, Any]) -> Method:
 
 
 def validate(content: Any, *, source: str = "config") -> Experiment:
-    """Check a configuration that has been read already.
-
-    Args:
-        content: the content of a configuration file.
-        source: the name of that file, for messages.
+    """Check a configuration that has been read already, from a file that messages call `source`.
 
     Raises:
         InputError: in one line for each mistake, which names the file, the key and the remedy.

@@ -58,15 +58,10 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How far two runs, A and B, agree.
+    """How far two runs, A and B, agree: scores and forgetting quality by `compare_scores`, and verdicts.
 
-    Attributes:
-        scores: of `compare_scores`.
-        forgetting_quality: the same of the forgetting quality.
-        accuracy_difference: the largest absolute difference of an accuracy of a common row, in [0, 1].
-        verdicts: on every subject of both runs.
-        only_in_a: methods, single originals of a method and subjects of verdicts that B lacks.
-        only_in_b: those that A lacks.
+    `accuracy_difference` is the largest absolute one of a common row, in [0, 1]; `only_in_a` has the methods,
+    single originals of a method and subjects of verdicts that B lacks.
     """
 
     scores: pd.DataFrame

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -75,10 +76,13 @@ class Results:
     def difference(self, a: str, b: str) -> Interval:
         """Return the score of a method less that of another, over the original models."""
         self.need(a, b)
-        found = differences(self.comparisons)
-        if (a, b) not in found:
+        if (a, b) not in self._differences:
             raise UntestableError(f"{a} and {b} were not compared")
-        return found[a, b]
+        return self._differences[a, b]
+
+    @cached_property
+    def _differences(self) -> dict[tuple[str, str], Interval]:
+        return differences(self.comparisons)
 
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
@@ -106,9 +110,8 @@ class Lead(Section):
     def _estimate(self, results: Results) -> Interval:
         others = [name for name in results.tuned if name != self.of]
         if len(others) < FEWEST_LED:
-            raise UntestableError(
-                f"needs {FEWEST_LED} other tuned methods, of which there {_are(len(others))}"
-            )
+            few = f"needs {FEWEST_LED} other tuned methods, of which there {_are(len(others))}"
+            raise UntestableError(few)
         found = [results.difference(self.of, other) for other in others]
         # To lead is to lead each of them, so none of the comparisons needs a correction for their number.
         return Interval(*(min(getattr(one, end) for one in found) for end in ("estimate", "low", "high")))

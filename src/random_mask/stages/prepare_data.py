@@ -52,11 +52,9 @@ def main(*, settings: Settings, files: list[Source], images: Output, split_table
 
 
 def statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of each channel, float64 [3] each.
+    """Return the mean and the standard deviation of each channel of uint8 [images, 3, height, width].
 
-    Args:
-        pixels: uint8 [images, 3, height, width]. They are counted by value, since as floats all images of a
-            large data set would not fit into memory.
+    Pixels are counted by value, since as floats all images of a large data set would not fit into memory.
     """
     values = np.arange(256)
     counts = [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(3)]

@@ -32,9 +32,8 @@ IMAGES, EXAMPLES = 512, 100
 def rates(experiment: Experiment, seconds: float) -> dict[str, float]:
     """Return the processor seconds for one of a unit, by the attributes of `work.JobWork`.
 
-    Args:
-        experiment: its recipe of training, precision, image size and N are measured with.
-        seconds: how long to measure; everything is measured thrice at least.
+    The experiment's recipe of training, precision, image size and N are measured with, for so many seconds,
+    and everything thrice at least.
     """
     torch.set_num_threads(1)
     recipe = experiment.training.model_copy(update={"epochs": 1, "warm_up": 0})

@@ -39,14 +39,7 @@ WORKFLOW_SECONDS = 3
 
 @dataclass(frozen=True)
 class Job:
-    """One job of the workflow.
-
-    Attributes:
-        rule: its rule.
-        work: what it does.
-        after: the jobs that must be done before, by their place in the plan.
-        priority: jobs of a higher one start first.
-    """
+    """One job of the workflow; `after` are those that must be done before, by their place in the plan."""
 
     rule: str
     work: JobWork
@@ -166,10 +159,9 @@ def wall_time(jobs: Sequence[Job], lengths: Sequence[float], cores: int) -> floa
             heapq.heappush(running, (now + lengths[number], number))
         now, done = heapq.heappop(running)
         for number, waited in enumerate(waits_for):
-            if done in waited:
-                waited.remove(done)
-                if not waited:
-                    heapq.heappush(ready, (-jobs[number].priority, number))
+            if waited == {done}:
+                heapq.heappush(ready, (-jobs[number].priority, number))
+            waited.discard(done)
     return now
 
 

@@ -35,14 +35,10 @@ class Terminal(logging.Filter):
     """A filter that replaces, in what a handler prints, Snakemake's reports of jobs by shorter ones.
 
     The time left is the time spent, times the work that is left over the work that is done.
-
-    Args:
-        logger: Snakemake's, which prints the lines.
-        clock: seconds since any moment.
     """
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic):
-        """Print nothing before `follow`."""
+        """Print nothing before `follow`; Snakemake's logger prints the lines, the clock gives seconds."""
         super().__init__()
         self._logger, self._clock = logger, clock
         self._jobs: Mapping[int, Share] = {}
