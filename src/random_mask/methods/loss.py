@@ -54,7 +54,7 @@ class Loss(Section, ABC):
     A subclass gives its `name`, a literal that is also the name of its file, and describes its keys.
     """
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # a literal in each subclass, which makes it a field
         name: str
 
     pairs: ClassVar[bool] = False

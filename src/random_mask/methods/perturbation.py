@@ -83,7 +83,7 @@ class Perturbation(Section, ABC):
     A subclass gives its `name`, a literal that is also the name of its file, and describes its keys.
     """
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # a literal in each subclass, which makes it a field
         name: str
 
     title: ClassVar[str]
