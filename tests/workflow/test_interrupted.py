@@ -54,7 +54,7 @@ def interrupt(checkout, config: Path, way, seconds: float) -> bool:
         way(process)
         process.communicate(timeout=1800)  # other jobs go on after one was killed
         # One that was killed while it still planned has not locked the folder.
-        if way is kill_workflow and any((checkout.root / ".snakemake" / "locks").iterdir()):
+        if way is kill_workflow and any((checkout.root / ".snakemake" / "locks").glob("*")):
             locked = checkout.snakemake(config=config)
             assert "--unlock" in locked.stdout
             assert checkout.snakemake("--unlock", config=config).returncode == 0
