@@ -222,6 +222,8 @@ class Experiment(Section):
     """The data set and its splits."""
     originals: Annotated[int, Field(ge=1)] = 1
     """Number of original models; each is unlearned by every method."""
+    originals_of_others: Annotated[int, Field(ge=1)] | None = None
+    """So many of the original models, the first, for methods that are not `main`; all unless given."""
     models: Annotated[int, Field(ge=2, le=9999)]
     """Number N of models a fleet; the resolution of the metric grows with it."""
     precision: Precision = "fp32"
@@ -257,6 +259,10 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
+        if (self.originals_of_others or 0) > self.originals:
+            raise ValueError(
+                f"originals_of_others: {self.originals_of_others}, but there are {self.originals}"
+            )
         if self.network not in NETWORKS:
             raise ValueError(f"network: unknown {self.network!r}; known are {', '.join(NETWORKS)}")
         earlier = getattr(self.data.forget, "of", "")
@@ -308,6 +314,12 @@ class Experiment(Section):
                 if other not in known - {name}:
                     wrong = f"methods.{name}.{key}: there is no other method {other}"
                     raise ValueError(f"{wrong}; correct its name")
+
+    def originals_of(self, method: str) -> int:
+        """Return from how many original models a method, `original` or `retrain` has a row."""
+        chosen = self.all_methods().get(method)
+        fewer = self.originals_of_others if chosen and not chosen.main else None
+        return fewer or self.originals
 
     def _check_trials(self) -> None:
         share = self.search.budget if self.search else 0

@@ -143,7 +143,8 @@ class Spread(Section):
 
     def _estimate(self, results: Results) -> Interval:
         results.need(*self.of)
-        originals = sorted(results.scores.loc[results.scores["method"] == self.of[0], "original"])
+        of_a, of_b = (set(results.scores.loc[results.scores["method"] == of, "original"]) for of in self.of)
+        originals = sorted(of_a & of_b)
         fleets = [[results.examples[f"{of}/{number}/confidences"] for of in self.of] for number in originals]
         return pooled([spread_ratio(a, b) for a, b in fleets])
 

@@ -64,6 +64,8 @@ def nearness(measures: pd.DataFrame, a: str, b: str, measure: str) -> Interval |
     rows = measures[(measures["measure"] == measure) & measures["method"].isin([a, b])]
     found = []
     for _, of_original in rows.groupby("original"):
+        if len(of_original) < 2:  # of an original that one of them was not applied to
+            continue
         known = of_original.dropna().set_index("method")
         if len(known) < 2:
             return None

@@ -101,7 +101,7 @@ class Plan:
             path.replace("/fleets/", "/masks/")
             for name, method in self.experiment.methods.items()
             if method.masks() and name not in self.experiment.searched()
-            for number in range(self.experiment.originals)
+            for number in range(self.experiment.originals_of(name))
             for path in self.fleet(self.role(name, number), "csv")
         ]
 
@@ -203,15 +203,17 @@ class Plan:
     def rows(self) -> list[tuple[str, int]]:
         """The rows of the scores: (method, original model)."""
         methods = ["original", *self.experiment.all_methods(), "retrain"]
-        return [(method, number) for number in range(self.experiment.originals) for method in methods]
+        numbers = {method: self.experiment.originals_of(method) for method in methods}
+        return [(m, k) for k in range(self.experiment.originals) for m in methods if k < numbers[m]]
 
     def evaluations(self, suffix: str = "json") -> list[str]:
         """Return the evaluation of every row: `json`, its scores, or `npz`, its confidences."""
         return [self.path(f"evaluation/{m}/original-{number}.{suffix}") for m, number in self.rows]
 
-    def evaluations_of(self, method: str) -> list[str]:
-        """Return the evaluations of one method, by original model."""
-        return [path for path in self.evaluations("npz") if f"/evaluation/{method}/" in path]
+    def compared(self, method: str, other: str) -> list[str]:
+        """Return the evaluations of a method, by original model, of those that another one has as well."""
+        numbers = range(min(self.experiment.originals_of(of) for of in (method, other)))
+        return [self.path(f"evaluation/{method}/original-{number}.npz") for number in numbers]
 
     @property
     def measures(self) -> list[str]:
