@@ -69,7 +69,7 @@ def by_number_of_examples():
 
 def peak_memory():
     pair = fleets(N_MODELS, 1000)
-    competition._epsilon_tables.cache_clear()
+    competition._epsilon_table.cache_clear()
     tracemalloc.start()
     competition.forgetting_quality(*pair)
     _, peak = tracemalloc.get_traced_memory()

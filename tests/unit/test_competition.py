@@ -98,7 +98,8 @@ def test_single_threshold_grid_is_torch_linspace(scale, offset):
             values[5:25] = rng.choice(grid, 20).clip(values[0], values[-1])
             values.sort()
         expected = [np.count_nonzero(grid <= value) for value in values]
-        actual = competition._grid_points_up_to(values, values[0], values[-1])
+        ends = np.full_like(values, values[0]), np.full_like(values, values[-1])
+        actual = competition._grid_points_up_to(values, *ends)
         np.testing.assert_array_equal(actual, expected)
 
 
