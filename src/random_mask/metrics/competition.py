@@ -16,7 +16,7 @@ its undefined cases and the measurements are in `docs/metric.md`.
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,19 +36,23 @@ ROUNDING = 1e-5  # more than float32 changes an epsilon by, beside what DELTA ma
 MAX_MAGNITUDE = 1e12  # larger confidences are refused: float64 would blur the grids' step of 0.01
 
 
-def logit_scaled_confidence(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+def logit_scaled_confidence(
+    logits: ArrayLike, labels: ArrayLike, *, precision: Literal["float64", "float32"] = "float64"
+) -> np.ndarray:
     """Return log(p_y + 1e-45) - log(sum of the other classes' p + 1e-45), the statistic of the metric.
 
     Args:
         logits: [..., examples, classes], at least 2 classes. Leading axes (such as models) are kept.
         labels: [examples], integers in [0, classes).
+        precision: That of the exponentials. "float32" is the released code's arithmetic for a network's
+            float32 logits; it differs where they are saturated (see `docs/metric.md`). The rest is float64.
 
     Returns:
         [..., examples], float64, in about [-103.3, 103.3]; larger means surer of the label.
 
     Raises:
-        ValueError: On a wrong shape, a logit that is NaN or infinite, or a label out of range; the message
-            names the argument and the index.
+        ValueError: On a wrong shape, a logit that is NaN, infinite or beyond the precision, or a label out of
+            range; the message names the argument and the index.
     """
     logits = checked_finite(logits, "logits")
     if logits.ndim < 2 or logits.shape[-1] < 2 or logits.size == 0:
@@ -62,7 +66,11 @@ def logit_scaled_confidence(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     if wrong.size:
         raise ValueError(f"labels[{wrong[0]}] is {labels[wrong[0]]}, outside [0, {logits.shape[-1]})")
 
-    probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    if precision == "float32":
+        with np.errstate(over="ignore"):
+            logits = logits.astype(np.float32)
+        checked_finite(logits, "logits in float32")
+    probabilities = np.exp(logits - logits.max(axis=-1, keepdims=True)).astype(np.float64, copy=False)
     probabilities /= probabilities.sum(axis=-1, keepdims=True)
     examples = np.arange(len(labels))
     correct = probabilities[..., examples, labels]
