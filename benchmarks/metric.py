@@ -1,11 +1,12 @@
 """Print how fast the competition metric is, against the definition written plainly, and what memory it takes.
 
     python benchmarks/metric.py                # about a minute on one core
-    python benchmarks/metric.py --intervals    # only intervals: 1,000 replicates of 512 models, 1,000 examples
+    python benchmarks/metric.py --intervals    # only those of 512 models and 1,000 examples, 1,000 replicates
     python benchmarks/metric.py --intervals --models 64 --examples 200 --replicates 100 --workers 1
 
-Times are processor seconds of one process (intervals: of all, beside the clock's); set OMP_NUM_THREADS=1 for one core. Each ratio is of two times
-taken in turns in this run, on the same examples, and both results must be equal.
+Times are processor seconds of one process (intervals: of all, beside the clock's); set OMP_NUM_THREADS=1
+for one core. Each ratio is of two times taken in turns in this run, on the same examples, and both results
+must be equal.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import resource
 import time
 import tracemalloc
 
-import brute_force
 import numpy as np
 
 from random_mask.metrics import competition, intervals
@@ -36,6 +36,8 @@ def seconds(function, *arguments):
 
 
 def against_the_definition(n_examples=4, rounds=3):
+    import brute_force  # brings torch, whose memory is not the metric's
+
     print(f"\nAgainst the plain definition, N = {N_MODELS}, median of {rounds} rounds in turns, one core")
     print(f"{'confidences':<22}{'definition':>16}{'this module':>16}{'ratio':>9}")
     for name, spread in (("Gaussian, sd 0.3", 0.3), ("Gaussian, sd 1", 1.0), ("Gaussian, sd 3", 3.0)):
@@ -107,7 +109,7 @@ def resampling(n_models, n_examples, replicates, workers):
     clock, spent = time.perf_counter() - clock, processor_seconds() - spent
     largest = max(resource.getrusage(who).ru_maxrss for who in PROCESSES)  # KiB on Linux
     print(
-        f"\nIntervals, N = {n_models}, {n_examples:,} examples, {replicates:,} replicates, {workers} processes"
+        f"\nIntervals: N = {n_models}, {n_examples:,} examples, {replicates:,} replicates, {workers} processes"
     )
     print(f"  {clock:.1f} s by the clock, {spent:.1f} processor seconds")
     print(f"  {spent / replicates / n_examples * 1e3:.3f} ms of a processor for an example and replicate")
