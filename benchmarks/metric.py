@@ -109,7 +109,7 @@ def resampling(n_models, n_examples, replicates, workers):
     clock, spent = time.perf_counter() - clock, processor_seconds() - spent
     largest = max(resource.getrusage(who).ru_maxrss for who in PROCESSES)  # KiB on Linux
     print(
-        f"\nIntervals: N = {n_models}, {n_examples:,} examples, {replicates:,} replicates, {workers} processes"
+        f"\nIntervals: N = {n_models}, {n_examples:,} examples, {replicates:,} replicates, {workers} workers"
     )
     print(f"  {clock:.1f} s by the clock, {spent:.1f} processor seconds")
     print(f"  {spent / replicates / n_examples * 1e3:.3f} ms of a processor for an example and replicate")

@@ -92,7 +92,7 @@ def test_intervals_of_the_metric(benchmark, capsys):
     arguments = "--intervals --models 8 --examples 5 --replicates 2 --workers 1"
     benchmark("metric").main(arguments.split())
     printed = capsys.readouterr().out
-    assert "Intervals: N = 8, 5 examples, 2 replicates, 1 processes" in printed
+    assert "Intervals: N = 8, 5 examples, 2 replicates, 1 workers" in printed
     assert re.search(r"\d+\.\d s by the clock, \d+\.\d processor seconds", printed)
     assert re.search(r"\d+ MB in the largest process", printed)
 
