@@ -143,6 +143,27 @@ def test_bfloat16_keeps_32_bit_weights_and_nearly_the_same_logits(images):
     assert 0 < difference < 0.1 * np.abs(full["logits_test"]).max()
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("l1", [0.0, 1e-4])
+def test_unused_positions_move_as_in_the_full_network(images, optimizer, l1):
+    recipe = Recipe(epochs=2, batch=16, optimizer=optimizer, learning_rate=1e-3, weight_decay=5e-2, l1=l1)
+    start, trained = initial(RESNET18, 4, 0), []
+    for size in (None, 32):
+        made = Stack(RESNET18, 4, image_size=size, hold_unused=True)
+        made.load(0, start)
+        made.double()
+        fit(made, DoubleImages(images), PARTS, recipe, LOSS, rngs=[np.random.default_rng(0)])
+        assert made.weights_each() == 11_178_564
+        trained.append(made.weights(0, start))
+    full, cropped = trained
+    for name, array in full.items():
+        if "tracked" not in name:
+            np.testing.assert_allclose(cropped[name], array, rtol=1e-5, atol=1e-7, err_msg=name)
+    corner = (slice(None), slice(None), 0, 0)
+    name = "layer4.1.conv2.weight"
+    assert (np.abs(full[name][corner]) < np.abs(start[name][corner])).mean() > 0.95
+
+
 class DoubleImages(Images):
     """The same images in double precision."""
 
@@ -159,7 +180,7 @@ def test_adam_is_the_textbooks(images):
     weight = torch.nn.Parameter(torch.tensor([[2.0], [0.0]], dtype=torch.float64))
 
     class Line(torch.nn.Module):
-        models, architecture = 1, RESNET18
+        models, architecture, unused = 1, RESNET18, None
 
         def __init__(self):
             super().__init__()

@@ -4,23 +4,26 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import yaml
 
 from random_mask.experiment.config import Experiment, load
 
+ROOT = Path(__file__).parents[2]
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cache")]
 
 DATA = {"prepare_data"}
 TRAIN = {"train_original", "retrain"}
-UNLEARN = {"perturb", "finetune"}
+UNLEARN = {"mask", "unlearn"}
 JUDGE = {"evaluate", "measure", "compare", "scores_by_n"}
 REPORT = {"collect", "scores", "claims", "figures", "tables", "paper", "provenance"}
 UNLEARNING = UNLEARN | {"relearn"} | JUDGE | REPORT
 AFTER_TRAINING = TRAIN | UNLEARNING
 EVERYTHING = DATA | AFTER_TRAINING | {"simulate"}
-REPAIR = UNLEARNING - {"perturb"}
+REPAIR = UNLEARNING - {"mask"}
 # How methods are called and what they are compared with trains nothing.
 SHOWING = {"figures", "tables", "paper", "provenance"}
 COMPARING = {"compare"} | REPORT - {"collect"}
@@ -34,6 +37,7 @@ TABLE = {
     # leaf: another value, the rules that it re-runs
     "seed": (2, EVERYTHING),
     "precision": ("bf16", AFTER_TRAINING),
+    "network": ("vgg11_bn", AFTER_TRAINING),
     "data.name": ONE_VALUE,
     "data.title": ("Digits", SHOWING),
     "data.path": ONE_VALUE,
@@ -57,7 +61,7 @@ TABLE = {
     "search": (
         {"trials": 1, "budget": 1.0, "spaces": {"finetune": {"finetune.learning_rate": [0.1]}}},
         # What is searched is run in trials alone, so that a method is missing of which the paper speaks.
-        {"finetune", "evaluate", "choose"} | REPORT - {"paper"},
+        {"unlearn", "evaluate", "choose"} | REPORT - {"paper"},
     ),
     # The file of an earlier search, which this checkout has not.
     "tuned": ONE_VALUE,
@@ -82,19 +86,26 @@ STEP = {
     "perturb.ratio": (0.4, UNLEARNING),
     "perturb.only": ("inner", UNLEARNING),
     "perturb.unit": ("tensor", UNLEARNING),
-    "perturb.drawn": ("fleet", UNLEARNING),
+    "perturb.per": ("fleet", UNLEARNING),
     # The masks are the same, what is done with them is not.
     "perturb.fill": ("initial", REPAIR),
     "perturb.rescale": (True, REPAIR),
-    "perturb.held": (True, REPAIR),
+    "perturb.frozen": (True, REPAIR),
     "cycles": (2, UNLEARNING),
+    "rounds": (2, REPAIR),
     "models": ("even", REPAIR),
     "then": ([{"finetune": {"epochs": 1, "batch": 32, "optimizer": "adam", "learning_rate": 0.1}}], REPAIR),
 }
 RECIPE = {
-    "objective": "uniform",
+    # Another loss, or a pair, would need other keys beside it.
+    "objective.name": ONE_VALUE,
+    "objective.class_weight_exponent": 1.0,
+    "objective.class_weights_of": "batches",
     "images": "validation",
+    "paired_with": ONE_VALUE,
+    "paired_batch": ONE_VALUE,
     "epochs": 3,
+    "last_epoch": 0.5,
     "batch": 16,
     "optimizer": "the other one",
     "learning_rate": 2e-3,
@@ -104,31 +115,27 @@ RECIPE = {
     "momentum": 0.5,
     "weight_decay": 1e-3,
     "l1": 1e-5,
-    "class_weights": True,
-    "balance": 0.4,
-    "temperature": 2.0,
-    "labels": "random",
     "noise": 0.1,
     "last": 2,
     "salient": 0.5,
-    "kept_gradient": 0.1,
+    "unperturbed_gradient_scale": 0.1,
     "order": "fleet",
 }
-FOR_UNLEARNING = {"objective", "images", "labels", "last", "salient", "kept_gradient"}
+FOR_UNLEARNING = {"images", "last", "salient", "unperturbed_gradient_scale"}
 WALKED = ("random_mask",)
 """Methods are treated alike: all leaves of this one are walked, and one of each of the others."""
 
 
 def expected(leaf: str):
     """Return another value of a leaf, and what it re-runs, by the tables above."""
-    section, _, key = leaf.rpartition(".")
-    if section == "training":
-        return None if key in FOR_UNLEARNING else (RECIPE[key], AFTER_TRAINING)
-    if section == "relearn.finetune":
-        fixed = FOR_UNLEARNING | {"schedule", "order"}
-        return None if key in fixed else (RECIPE[key], RELEARNING)
-    if ".finetune.0." in leaf:
-        return (RECIPE[key], REPAIR) if key != "warm_up" else ONE_VALUE  # there is but one epoch
+    for section, rules, fixed in (
+        ("training.", AFTER_TRAINING, FOR_UNLEARNING),
+        ("relearn.finetune.", RELEARNING, FOR_UNLEARNING | {"schedule", "order"}),
+        (".finetune.0.", REPAIR, {"warm_up"}),  # there is but one epoch
+    ):
+        _, found, key = leaf.partition(section)
+        if found:
+            return None if key in fixed or RECIPE[key] is None else (RECIPE[key], rules)
     if leaf.startswith("methods."):
         method, rest = leaf.split(".", 2)[1:]
         found = STEP[rest]
@@ -201,7 +208,7 @@ def test_a_change_of_one_method_re_trains_that_method_only(finished, tmp_path):
 def trained(checkout, config) -> set[str]:
     """Return the fleets that the plan trains: name and models."""
     jobs = re.findall(
-        r"Job \d+: (?:Fine-tuning|Retraining) models (\d+) to (\d+) of (?:the )?(\S+)(?: fleet)?",
+        r"Job \d+: (?:Unlearning|Retraining) models (\d+) to (\d+) of (?:the )?(\S+)(?: fleet)?",
         checkout.plan(config=config),
     )
     return {f"{fleet} {first}-{last}" for first, last, fleet in jobs}
@@ -244,7 +251,10 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
         "training/relearning.py": RELEARNING,
         "artifacts/provenance.py": {"provenance"},
         "metrics/intervals.py": JUDGE | REPORT,
-        "methods/perturb.py": UNLEARNING,
+        "methods/random_mask.py": UNLEARNING | {"tables"},
+        "methods/transpose.py": set(),
+        "methods/losses/distil.py": set(),
+        "methods/losses/cross_entropy.py": AFTER_TRAINING,
         "training/loop.py": AFTER_TRAINING,
         "data/readers.py": EVERYTHING - {"simulate"},
         "experiment/config.py": SHOWING,
@@ -255,6 +265,21 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
         assert copy_of_finished.planned() - {"all"} == rules, module
         (source / module).write_text(text)
     assert copy_of_finished.planned() == set()
+
+
+def test_a_new_perturbation_and_a_new_loss_train_only_what_uses_them(copy_of_finished):
+    """As CONTRIBUTING.md shows them: each is one new file."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    files = dict(re.findall(r"```python\n# (src/\S+)\n(.*?)```", text, re.S))
+    for name, content in files.items():
+        (copy_of_finished.root / name).write_text(content)
+    assert len(files) == 2
+    assert copy_of_finished.planned() == set()
+    (example,) = re.findall(r"```yaml\n(methods:\n  shuffled:.*?)```", text, re.S)
+    smoke = (copy_of_finished.root / "config" / "smoke.yaml").read_text()
+    config = copy_of_finished.root / "mine.yaml"
+    config.write_text(smoke.replace("methods:\n", example.replace("batch: 64", "batch: 32"), 1))
+    assert trained(copy_of_finished, config) == {"shuffled 0000-0003"}
 
 
 def test_another_environment_trains_again(copy_of_finished):

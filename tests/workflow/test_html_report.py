@@ -158,7 +158,7 @@ def test_a_run_prints_little_and_its_scores_at_the_end(finished):
     # Beside jobs and progress: how the run starts, the table of rules, the scores and verdicts.
     rules = [line for line in lines if re.match(r"[a-z_]+ +\d+$", line)]
     assert len(lines) - len(timed) - len(rules) < 35
-    assert sum("Fine-tuning models" in line for line in lines) == 4
+    assert sum("Unlearning models" in line for line in lines) == 4
     for word in ("Host:", "Reason:", "Finished jobid", "Select jobs"):
         assert word not in printed
     table = printed.partition("\nmethod ")[2]

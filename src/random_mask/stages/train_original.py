@@ -44,13 +44,13 @@ def main(
 ) -> dict[str, str | int]:
     """Train one original model on the retain and the forget set; write its weights and its logits.
 
-    All positions of its kernels are trained, the unused ones too, so that its weights are those of
-    torchvision's own network and can be used by any method.
+    The kernel positions that images of this size leave unused are decayed as the others are, so that its
+    weights are those of torchvision's own network and can be used by any method.
     """
     data, splits, computed = prepare(images, split_table, settings.precision)
     architecture = NETWORKS[settings.network]
     start = initial(architecture, data.classes, seed_of(settings.seed, "original", original, "init"))
-    stack = Stack(architecture, data.classes)
+    stack = Stack(architecture, data.classes, image_size=data.size, hold_unused=True)
     stack.load(0, start)
     stack.to(data.pixels.device)
     training = {**splits, "retain": np.union1d(splits["retain"], splits["forget"])}
@@ -76,7 +76,7 @@ def main(
     work = Work(
         recipe.images_passed(sizes), recipe.steps(sizes), stack.flops_each(data.size), stack.weights_each()
     )
-    used = Stack(architecture, data.classes, image_size=data.size).weights_each()
+    used = sum(parameter.numel() for parameter in stack.parameters_by_name().values())
     counts = {split: len(indices) for split, indices in splits.items()}
     write_works(cost, [work], live_weights=used, classes=data.classes, **counts)
     return computed | {"models_at_once": 1}

@@ -271,6 +271,8 @@ class Fit:
         if self.recipe.l1:
             total = total + self.l1 * sum(weight.abs().sum() for weight in self.stack.parameters())
         total.backward()
+        if self.stack.unused is not None and self.stack.unused.grad is None:
+            self.stack.unused.grad = torch.zeros_like(self.stack.unused)
         for weight, scale in self.gradient_scales:
             weight.grad.mul_(scale)
         self.optimizer.step()

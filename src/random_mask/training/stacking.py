@@ -14,7 +14,7 @@ fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -41,10 +41,18 @@ class Stack(nn.Module):
         network: the layers. Their parameters and buffers have the names of those of one network, and a
             leading models axis if the architecture is stackable.
         used: by parameter, the index of the kernel positions that are used, where some are not.
+        unused: the weights at the others [models, weights], if they are held as well. No loss moves them, but
+            an optimiser does, by weight decay.
     """
 
     def __init__(
-        self, architecture: Network, classes: int, models: int = 1, *, image_size: int | None = None
+        self,
+        architecture: Network,
+        classes: int,
+        models: int = 1,
+        *,
+        image_size: int | None = None,
+        hold_unused: bool = False,
     ):
         """Build a stack.
 
@@ -54,6 +62,7 @@ class Stack(nn.Module):
             models: number of networks; one, if it is not stackable.
             image_size: height and width of the images, in pixels, to leave out what they do not use; by
                 default all kernel positions stay.
+            hold_unused: hold the weights at unused positions as a parameter of its own.
 
         Raises:
             TypeError: if a layer with weights is of a kind that cannot be stacked.
@@ -62,6 +71,7 @@ class Stack(nn.Module):
         self.architecture, self.models = architecture, models
         self.network = architecture.empty(classes)
         self.used: dict[str, tuple[slice, ...]] = {}
+        self.unused: nn.Parameter | None = None
         if not architecture.stackable:
             if models != 1:
                 raise TypeError(f"{architecture.builder} cannot be stacked; train one at a time")
@@ -77,6 +87,11 @@ class Stack(nn.Module):
                 self.network.set_submodule(name, _KINDS[type(layer)](layer, models))
             elif any(True for _ in layer.parameters(recurse=False)):
                 raise TypeError(f"{name}: a {type(layer).__name__} cannot be stacked")
+        if hold_unused and self.used:
+            whole = {name: tensor.numel() for name, tensor in architecture.empty(classes).named_parameters()}
+            cropped = self.parameters_by_name()
+            count = sum(whole[name] - cropped[name].numel() // models for name in self.used)
+            self.unused = nn.Parameter(torch.empty(models, count))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map images [batch, M x 3, height, width] to logits [M, batch, classes]."""
@@ -92,17 +107,25 @@ class Stack(nn.Module):
         """Give one of the networks its weights and running statistics, which are copied."""
         for name, tensor in self.network.state_dict().items():
             self._of(tensor, model).copy_(torch.from_numpy(self._cropped(name, weights[name])))
+        if self.unused is not None:
+            held = [weights[name][where] for name, where in self._unused(weights)]
+            self.unused[model].copy_(torch.from_numpy(np.concatenate(held)))
 
     def weights(self, model: int, before: Weights) -> dict[str, np.ndarray]:
         """Return the weights and running statistics of one of the networks, as copies.
 
         Args:
             model: its place in the stack.
-            before: what the unused kernel positions hold.
+            before: what the unused kernel positions hold, unless the stack does.
         """
         found = {name: np.array(array) for name, array in before.items()}
         for name, tensor in self.network.state_dict().items():
             found[name][self.used.get(name, ...)] = self._of(tensor, model).cpu().numpy()
+        if self.unused is not None:
+            held = self.unused[model].detach().cpu().numpy()
+            for name, where in self._unused(before):
+                count = np.count_nonzero(where)
+                found[name][where], held = held[:count], held[count:]
         return found
 
     def arranged(self, arrays: Sequence[Weights]) -> dict[str, torch.Tensor]:
@@ -154,6 +177,13 @@ class Stack(nn.Module):
 
     def _cropped(self, name: str, array: np.ndarray) -> np.ndarray:
         return array[self.used[name]] if name in self.used else array
+
+    def _unused(self, weights: Weights) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the tensors with unused positions, and where these are."""
+        for name, index in self.used.items():
+            where = np.ones(weights[name].shape, dtype=bool)
+            where[index] = False
+            yield name, where
 
     def _of(self, tensor: torch.Tensor, model: int) -> torch.Tensor:
         return tensor[model] if self.architecture.stackable else tensor
