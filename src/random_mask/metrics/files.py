@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -35,8 +36,12 @@ class FleetFile:
     looks_like: str | None = None
 
 
-def read(path: Path) -> FleetFile:
+def read(path: Path, precision: Literal["float64", "float32"] = "float64") -> FleetFile:
     """Read a fleet: `confidences`, or `logits` and `labels`; `retain_accuracy` and `test_accuracy` if there.
+
+    Args:
+        path: the file.
+        precision: of the exponentials that make confidences of logits, see `logit_scaled_confidence`.
 
     Raises:
         InputError: if the file is missing, is no such archive, or holds what cannot be.
@@ -60,6 +65,10 @@ def read(path: Path) -> FleetFile:
             f"{path}: holds {held or 'no array'}; it needs `confidences`, or `logits` "
             "and `labels` (see random-mask score --help)"
         )
+    if precision != "float64" and "confidences" in arrays:
+        raise InputError(
+            f"{path}: holds confidences, which are made already; --precision needs logits and labels"
+        )
     try:
         for name in KINDS.keys() & arrays.keys():
             _check_kind(name, arrays[name])
@@ -69,7 +78,7 @@ def read(path: Path) -> FleetFile:
         if given == "logits":
             if confidences.ndim != 3:
                 raise ValueError(f"logits must be [models, examples, classes], not {confidences.shape}")
-            confidences = logit_scaled_confidence(confidences, arrays["labels"])
+            confidences = logit_scaled_confidence(confidences, arrays["labels"], precision=precision)
         ones = np.ones(len(confidences)) if confidences.ndim else np.ones(())
         accuracies = [arrays.get(name, ones) for name in ("retain_accuracy", "test_accuracy")]
         fleet = Fleet(confidences, *accuracies)
