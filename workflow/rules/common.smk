@@ -30,6 +30,9 @@ if workflow.is_main_process and (
     or plan.unusable_function()
 ):
     sys.exit(problem)
+if workflow.is_main_process:
+    for caution in experiment.cautions():
+        logger.warning(caution)
 
 
 wildcard_constraints:

@@ -16,14 +16,7 @@ from typing import Any
 from random_mask.artifacts.files import write_text
 from random_mask.errors import InputError
 
-__all__ = [
-    "digest",
-    "first_damaged",
-    "read_record",
-    "record_of",
-    "verify",
-    "write_records",
-]
+__all__ = ["digest", "first_damaged", "read_record", "record_of", "verify", "write_records"]
 
 SUFFIX = ".provenance.json"
 
@@ -56,7 +49,7 @@ def read_record(artifact: Path | str) -> dict[str, Any]:
         InputError: if it has none, or a damaged one.
     """
     try:
-        return json.loads(record_of(artifact).read_text())
+        return json.loads(record_of(artifact).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{artifact}: the record of its making is missing; {REMEDY}") from None
     except ValueError:  # not JSON, or not text

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from random_mask.artifacts.files import read_text
 from random_mask.data.settings import Data
 from random_mask.errors import InputError
 from random_mask.methods import catalogue
@@ -25,7 +26,7 @@ from random_mask.methods.own.function import located
 from random_mask.methods.perturbation import Perturbation
 from random_mask.methods.random_mask import RandomMask
 from random_mask.seeds import generator
-from random_mask.settings import Number, Section
+from random_mask.settings import Number, PaperText, Section
 from random_mask.training.networks import NETWORKS
 from random_mask.training.recipe import Precision, Recipe
 
@@ -33,6 +34,9 @@ __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
 RESERVED = ("original", "retrain", "oracle")
 """Names of fleets that no method may take."""
+
+ENOUGH_REPLICATES = 100
+"""Below it, standard errors are off by more than 7 % (one part in the root of twice as many)."""
 
 FEW = 6
 """Methods that figures of few methods have room for."""
@@ -118,11 +122,9 @@ class Step(Section):
         return [content] if isinstance(content, dict) else content
 
     def work(self, sizes: Mapping[str, int], model: int) -> tuple[int, int]:
-        """Return what the step costs a model: images passed forward and backward, and steps of optimisers.
+        """Return what the step costs a model, by its index: images passed forward and backward, and steps.
 
-        Args:
-            sizes: number of images of each split.
-            model: index of the model in its fleet.
+        `sizes` are the numbers of images of each split.
         """
         if self.models not in ("all", ("even", "odd")[model % 2]):
             return 0, 0
@@ -147,7 +149,7 @@ class Method(Step):
     or a dict that unpacks into that pair."""
     then: list[Step] = Field(default_factory=list)
     """Further steps, for methods that take more than one."""
-    title: str | None = None
+    title: PaperText | None = None
     """What tables and figures call it; by default its name."""
     group: Literal["mask", "control", "entry", "literature", "own"] = "own"
     """What it is: random mask or a variant of it, a control (fine-tuning or a repair, without a mask), an
@@ -159,7 +161,7 @@ class Method(Step):
     tuned_from: str | None = None
     """The method whose values a search chose here. The search writes this into its `chosen.yaml`; the method
     need not be one of this experiment."""
-    deviation: str | None = None
+    deviation: PaperText | None = None
     """In what it deviates in substance from its source, a sentence; a dagger marks its name."""
     main: bool = False
     """Whether it is in the main table and in figures of few methods, where the experiment has more than six.
@@ -254,13 +256,15 @@ class Experiment(Section):
     """The data set and its splits."""
     originals: Annotated[int, Field(ge=1)] = 1
     """Number of original models; each is unlearned by every method."""
+    originals_of_others: Annotated[int, Field(ge=1)] | None = None
+    """So many of the original models, the first, for methods that are not `main`; all unless given."""
     models: Annotated[int, Field(ge=2, le=9999)]
     """Number N of models a fleet; the resolution of the metric grows with it."""
     precision: Precision = "fp32"
     """Precision of matrix products while training: `fp32`, `bf16` (bfloat16 with 32-bit weights), or `auto`,
     which takes bf16 where the processor or the GPU has it and is faster with it. The evaluation is fp32."""
-    replicates: Annotated[int, Field(ge=100)] = 200
-    """Random subsets of the models behind every interval."""
+    replicates: Annotated[int, Field(ge=2)] = 200
+    """Random subsets of the models behind every interval; below 100, for a first try, intervals are rough."""
     network: Annotated[str, Field(json_schema_extra={"enum": [*NETWORKS]})] = "resnet18"
     """The network, as torchvision builds it; one that is not stackable is trained one model at a time."""
     training: FineTuning
@@ -289,6 +293,10 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
+        if (self.originals_of_others or 0) > self.originals:
+            raise ValueError(
+                f"originals_of_others: {self.originals_of_others}, but there are {self.originals}"
+            )
         if self.network not in NETWORKS:
             raise ValueError(f"network: unknown {self.network!r}; known are {', '.join(NETWORKS)}")
         earlier = getattr(self.data.forget, "of", "")
@@ -338,13 +346,18 @@ class Experiment(Section):
         for name, method in self.methods.items():
             if name in RESERVED:
                 raise ValueError(f"methods.{name}: this name is reserved; choose another")
-            named = [("variant_of", other) for other in [method.variant_of] if other is not None]
+            named = [("variant_of", method.variant_of)] if method.variant_of is not None else []
             named += [("compare_with", other) for other in method.compare_with if other != "retrain"]
             for key, other in named:
-                if other == name or other not in known:
-                    raise ValueError(
-                        f"methods.{name}.{key}: there is no other method {other}; correct its name"
-                    )
+                if other not in known - {name}:
+                    wrong = f"methods.{name}.{key}: there is no other method {other}"
+                    raise ValueError(f"{wrong}; correct its name")
+
+    def originals_of(self, method: str) -> int:
+        """Return from how many original models a method, `original` or `retrain` has a row."""
+        chosen = self.all_methods().get(method)
+        fewer = self.originals_of_others if chosen and not chosen.main else None
+        return fewer or self.originals
 
     def _check_trials(self) -> None:
         share = self.search.budget if self.search else 0
@@ -365,9 +378,8 @@ class Experiment(Section):
         return {"retain": retain, "forget": self.data.forgotten, "validation": self.data.validation}
 
     def _check_last_batches(self) -> None:
-        retain = self.data.train - self.data.forgotten
-        uses = [("training.batch", self.data.train, self.training), ("training.batch", retain, self.training)]
         sizes = self._sizes()
+        uses = [("training.batch", images, self.training) for images in (self.data.train, sizes["retain"])]
         if self.relearn:
             uses.append(("relearn.finetune.batch", sizes["forget"], self.relearn.finetune))
         for name, method in self.methods.items():
@@ -379,6 +391,15 @@ class Experiment(Section):
                     f"{key}: {images} images in batches of {recipe.batch} leave a last batch of one image, "
                     "on which batch norm is undefined; change it by one"
                 )
+
+    def cautions(self) -> list[str]:
+        """Return what is allowed but may mislead, a line each."""
+        if self.replicates >= ENOUGH_REPLICATES:
+            return []
+        return [
+            f"replicates: {self.replicates} are for a first try; take {ENOUGH_REPLICATES} or more for "
+            "intervals that are reported"
+        ]
 
     def all_methods(self) -> dict[str, Method]:
         """Return the methods by name that are run.
@@ -405,8 +426,7 @@ class Experiment(Section):
                     method = _replaced(self.methods[name], values)
                 except ValueError as error:
                     raise ValueError(f"search.spaces.{name}: {error}") from None
-                title = f"{method.called(name)}, trial {number}"
-                trials[trial] = method.model_copy(update={"title": title})
+                trials[trial] = method.model_copy(update={"title": f"{method.called(name)}, trial {number}"})
         return trials
 
     def trial_values(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -450,18 +470,16 @@ class Experiment(Section):
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of methods whose difference is computed."""
-        pairs = [pair for name in self.methods for pair in self._pairs_of(name)]
+        pairs: list[tuple[str, str]] = []
+        for name, method in self.methods.items():
+            others = [*([method.variant_of] if method.variant_of else []), *method.compare_with]
+            if name == self.swept_method():
+                others += self._swept()
+            if method.main and method.tuned_from and method.group != "control":
+                others += [other for other in [*self.shown(), "retrain"] if other != name]
+            pairs += [(name, other) for other in others]
         run = {*self.all_methods(), "retrain"}
         return [pair for pair in dict.fromkeys(pairs) if run.issuperset(pair)]
-
-    def _pairs_of(self, name: str) -> list[tuple[str, str]]:
-        method = self.methods[name]
-        others = [*([method.variant_of] if method.variant_of else []), *method.compare_with]
-        if name == self.swept_method():
-            others += self._swept()
-        if method.main and method.tuned_from and method.group != "control":
-            others += [other for other in [*self.shown(), "retrain"] if other != name]
-        return [(name, other) for other in others]
 
     def ablations(self) -> list[tuple[str, str]]:
         """Return every variant of a method, with that method."""
@@ -526,10 +544,10 @@ def read(path: Path | str) -> Any:
     Raises:
         InputError: in one line, which names the file and the remedy.
     """
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such configuration file")
     try:
-        return yaml.load(Path(path).read_text(), _Loader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration file") from None
+        return yaml.load(read_text(path), _Loader)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
@@ -540,8 +558,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         names = set()
         for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"line {line}: a key that is a list or a mapping; keys are names")
             if key.tag != "tag:yaml.org,2002:merge" and key.value in names:
-                line = key.start_mark.line + 1
                 raise yaml.YAMLError(f"line {line}: `{key.value}` stands twice; remove one, or rename it")
             names.add(key.value)
         return super().construct_mapping(node, deep)
@@ -574,11 +594,7 @@ def _replaced(method: Method, values: dict[str, Any]) -> Method:
 
 
 def validate(content: Any, *, source: str = "config") -> Experiment:
-    """Check a configuration that has been read already.
-
-    Args:
-        content: the content of a configuration file.
-        source: the name of that file, for messages.
+    """Check a configuration that has been read already, from a file that messages call `source`.
 
     Raises:
         InputError: in one line for each mistake, which names the file, the key and the remedy.
@@ -597,16 +613,19 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
     tuned, methods = content.get("tuned"), content.get("methods")
     if not isinstance(tuned, dict) or not isinstance(methods, dict) or not isinstance(tuned.get("file"), str):
         return content
+    named = tuned.get("methods") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        return content  # it is a mistake, and named with the others
     path = tuned["file"]
-    try:
-        chosen = yaml.safe_load(Path(path).read_text())["methods"]
-        names = tuned.get("methods") or list(chosen)
-        # What is read again, as a stage's settings, has them already.
-        return content | {"methods": {**methods, **{n: methods.get(n, chosen[n]) for n in names}}}
-    except FileNotFoundError:
+    if not Path(path).exists():
         raise InputError(
             f"{source}: tuned.file: {path} does not exist; a `search` makes such a file, or remove the key"
-        ) from None
+        )
+    try:
+        chosen = yaml.safe_load(read_text(path))["methods"]
+        names = named or list(chosen)
+        # What is read again, as a stage's settings, has them already.
+        return content | {"methods": {**methods, **{n: methods.get(n, chosen[n]) for n in names}}}
     except KeyError as error:
         raise InputError(f"{source}: tuned.methods: {path} has no {error.args[0]}") from None
     except (yaml.YAMLError, TypeError):

@@ -161,7 +161,7 @@ class Fit:
         self.gradient_scales = [(weights[name], scale) for name, scale in (gradient_scales or {}).items()]
         labels = images.labels.cpu()[torch.from_numpy(splits["retain"])]
         self.class_counts = torch.bincount(labels, minlength=images.classes).float().to(self.device)
-        self.captured: dict[int, tuple[torch.cuda.CUDAGraph, list[torch.Tensor | None]]] = {}
+        self.captured: dict[int, tuple[torch.cuda.CUDAGraph, tuple[torch.Tensor, torch.Tensor | None]]] = {}
         self.captures = self.device.type == "cuda"
         # A captured step reads the learning rate from where it lies.
         self.rate = torch.tensor(recipe.learning_rate, device=self.device) if self.captures else None
@@ -235,7 +235,7 @@ class Fit:
             self.captured[size] = self._capture(batch, noise)
         graph, inputs = self.captured[size]
         for given, place in zip((batch, noise), inputs, strict=True):
-            if place is not None:
+            if place is not None and given is not None:
                 place.copy_(given)
         graph.replay()
 
@@ -274,7 +274,8 @@ class Fit:
         if self.stack.unused is not None and self.stack.unused.grad is None:
             self.stack.unused.grad = torch.zeros_like(self.stack.unused)
         for weight, scale in self.gradient_scales:
-            weight.grad.mul_(scale)
+            if weight.grad is not None:
+                weight.grad.mul_(scale)
         self.optimizer.step()
         with torch.no_grad():
             for weight, may, start in self.frozen:
@@ -300,19 +301,19 @@ class Fit:
 
     def _capture(
         self, batch: torch.Tensor, noise: torch.Tensor | None
-    ) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor | None]]:
-        inputs = [batch.clone(), None if noise is None else noise.clone()]
+    ) -> tuple[torch.cuda.CUDAGraph, tuple[torch.Tensor, torch.Tensor | None]]:
+        inputs = batch.clone(), None if noise is None else noise.clone()
         before = self._state()
         saved = [tensor.clone() for tensor in before]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):  # what is allocated only once must not be part of the graph
-                self._compute(inputs[0], inputs[1])
+                self._compute(*inputs)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._compute(inputs[0], inputs[1])
+            self._compute(*inputs)
         # The steps that were only taken to warm up are undone; what did not exist before them was zero.
         with torch.no_grad():
             for tensor in self._state()[len(before) :]:

@@ -215,8 +215,14 @@ class _Conv2d(nn.Module):
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         kernels = self.weight.flatten(0, 1)
-        options = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-        return functional.conv2d(maps, kernels, groups=len(self.weight), **options)
+        return functional.conv2d(
+            maps,
+            kernels,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=len(self.weight),
+        )
 
 
 class FullMapConv2d(nn.Module):
@@ -229,8 +235,11 @@ class FullMapConv2d(nn.Module):
     def __init__(self, layer: nn.Conv2d, models: int, height: int, width: int):
         """Take the place of `layer`, which is applied to maps of height x width pixels."""
         super().__init__()
-        self.windows_y, used_y = _windows(height, layer.kernel_size[0], layer.stride[0], layer.padding[0])
-        self.windows_x, used_x = _windows(width, layer.kernel_size[1], layer.stride[1], layer.padding[1])
+        (windows_y, used_y), (windows_x, used_x) = (
+            _windows(*along)
+            for along in zip((height, width), layer.kernel_size, layer.stride, _padding(layer), strict=True)
+        )
+        self.windows_y, self.windows_x = windows_y, windows_x
         self.used = (used_y, used_x)
         rows, columns = used_y.stop - used_y.start, used_x.stop - used_x.start
         self.weight = _kernels(models, layer.out_channels, layer.in_channels, rows, columns)
@@ -245,7 +254,7 @@ class FullMapConv2d(nn.Module):
             and all(
                 padding + size <= kernel and padding - stride * ((size + 2 * padding - kernel) // stride) >= 0
                 for size, kernel, stride, padding in zip(
-                    (height, width), layer.kernel_size, layer.stride, layer.padding, strict=True
+                    (height, width), layer.kernel_size, layer.stride, _padding(layer), strict=True
                 )
             )
         )
@@ -265,6 +274,12 @@ class FullMapConv2d(nn.Module):
         return joined.permute(0, 3, 1, 2)
 
 
+def _padding(layer: nn.Conv2d) -> tuple[int, ...]:
+    if isinstance(layer.padding, str):
+        raise TypeError("only convolutions whose padding is a number can be stacked")
+    return layer.padding
+
+
 def _windows(size: int, kernel: int, stride: int, padding: int) -> tuple[list[slice], slice]:
     """Along one axis: which used positions each output pixel needs, and which of the kernel are used."""
     outputs = (size + 2 * padding - kernel) // stride + 1
@@ -279,8 +294,15 @@ def _kernels(models: int, out: int, channels: int, rows: int, columns: int) -> n
 
 
 class _BatchNorm2d(nn.Module):
+    weight: nn.Parameter
+    bias: nn.Parameter
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
     def __init__(self, layer: nn.BatchNorm2d, models: int):
         super().__init__()
+        if layer.momentum is None:
+            raise TypeError("only batch norms with a momentum can be stacked")
         self.momentum, self.eps = layer.momentum, layer.eps
         for name in ("weight", "bias"):
             self.register_parameter(name, nn.Parameter(torch.empty(models, layer.num_features)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from random_mask.artifacts.files import read_text
+from random_mask.data.folders import Listing, fingerprint, listing
 from random_mask.data.settings import ARCHIVES
+from random_mask.data.splits import read_split
 from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
 from random_mask.methods import catalogue
@@ -36,12 +38,22 @@ TABLES = (
     "reference",
 )
 
+UNKNOWN_CLASSES = 10
+"""For how many classes memory is asked of an archive of images that has not been read yet."""
+
 REFERENCE = Path("reference")
 """The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
 
 
 PROSE = {"finetune": None, "random_mask": "published", "random_mask_described": "described"}
 """Methods that the paper's prose speaks of, and what it says that their masks spare."""
+COMPARED = (
+    ("random_mask", "finetune"),
+    ("random_mask", "retrain"),
+    ("finetune", "retrain"),
+    ("random_mask_described", "random_mask"),
+)
+"""Pairs of methods whose difference the prose states."""
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:
@@ -73,7 +85,7 @@ class Plan:
     @property
     def paper(self) -> list[str]:
         """The paper, if the experiment has what its prose speaks of."""
-        return [] if untold(self.experiment) else [self.path("paper.pdf")]
+        return [] if self.left_out else [self.path("paper.pdf")]
 
     @property
     def left_out(self) -> str | None:
@@ -103,7 +115,7 @@ class Plan:
             path.replace("/fleets/", "/masks/")
             for name, method in self.experiment.methods.items()
             if method.masks() and name not in self.experiment.searched()
-            for number in range(self.experiment.originals)
+            for number in range(self.experiment.originals_of(name))
             for path in self.fleet(self.role(name, number), "csv")
         ]
 
@@ -113,33 +125,54 @@ class Plan:
         data = self.experiment.data
         named = [data.path, data.groups, data.leave_out, getattr(data.forget, "file", None)]
         named += [getattr(data.forget, name, None) for name in ("of", "split_table")]
-        files = [name for name in named if name is not None and not Path(name).is_dir()]
+        files = [name for name in named if name is not None]
+        if data.path is not None and Path(data.path).is_dir():
+            files.remove(data.path)
         return [*ARCHIVES.get(data.name, []), *files]
 
     def missing_data(self) -> str | None:
-        """Return what to do first, if a file of the data set is not there that no rule makes."""
-        archives = ARCHIVES.get(self.experiment.data.name, [])
-        for name in self.data_files:
-            if name not in archives and not Path(name).exists():
-                if name == getattr(self.experiment.data.forget, "of", None):
-                    earlier = PurePosixPath(name).parts[-4]
-                    return (
-                        f"{name}: not there yet, but named in data.forget.of; run first: "
-                        f"snakemake --cores 2 {name} --configfile config/{earlier}.yaml"
-                    )
-                remedy = "put it there, or correct its name in `data` of the configuration"
-                return f"{name}: no such file or folder; {remedy}"
-        return None
+        """Return what to do first, if the data set cannot be read as it is, but for what a rule makes."""
+        made = ARCHIVES.get(self.experiment.data.name, [])
+        name = next((path for path in self.data_files if path not in made and not Path(path).is_file()), None)
+        if name is None:
+            try:
+                listing(self.experiment.data)
+            except InputError as error:
+                return str(error)
+            return None
+        if Path(name).is_dir():
+            return f"{name}: a folder; name a file in `data` of the configuration"
+        if name == getattr(self.experiment.data.forget, "of", None):
+            run = f"snakemake --cores 2 {name} --configfile config/{PurePosixPath(name).parts[-4]}.yaml"
+            return f"{name}: not there yet, but named in data.forget.of; run first: {run}"
+        remedy = "put it there, or correct its name in `data` of the configuration"
+        return f"{name}: no such file or folder; {remedy}"
 
     @property
     def data_folder(self) -> str:
-        """What tells a folder of images from another: the hash of its files' names and sizes."""
-        folder = Path(self.experiment.data.path or "/nowhere")
-        if not folder.is_dir():
-            return ""
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        names = "".join(f"{path.relative_to(folder)}\t{path.stat().st_size}\n" for path in files)
-        return hashlib.sha256(names.encode()).hexdigest()
+        """What tells a folder of images from another: the hash of all names and contents that are read."""
+        files = self._images.files
+        return fingerprint(files.items(), Path(self.path("data/folder.json"))) if files else ""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: of the data set, its folder, its split once that is there, or a guess."""
+        known = self.experiment.data.classes or len(self._images.classes())
+        if known:
+            return known
+        table = self.path("data/split.csv")
+        try:
+            return 1 + max(int(labels.max()) for labels in read_split(read_text(table), table)[1].values())
+        except InputError:
+            return UNKNOWN_CLASSES
+
+    @property
+    def _images(self) -> Listing:
+        """The images of a folder, or none if there is none, or what is in it cannot be read."""
+        try:
+            return listing(self.experiment.data)
+        except InputError:
+            return Listing()
 
     def masks(self, method: str, original: str, first: str, last: str) -> list[str]:
         """Return the file of the masks of some models, or nothing for a method that draws none."""
@@ -160,12 +193,8 @@ class Plan:
     def masks_of(self, role: str, models: int) -> list[str]:
         """Return the files of the masks of the first models of a fleet, or nothing if it draws none."""
         method, _, number = role.partition("/original-")
-        if not number:
-            return []
-        size = self.experiment.shards.unlearn
-        spans = shards(self.experiment.models, size)[: -(-models // size)]
-        each = [self.masks(method, number, f"{first:04d}", f"{last:04d}") for first, last in spans]
-        return [path for paths in each for path in paths]
+        spans = self._spans(role)[: -(-models // self.experiment.shards.unlearn)] if number else []
+        return [path for span in spans for path in self.masks(method, number, *span.split("-"))]
 
     def own(self, method: str) -> dict[str, Any]:
         """Return what the fleet of a person's own function depends on, besides its files."""
@@ -193,10 +222,9 @@ class Plan:
 
     def mask_drawings(self, method: str) -> list[dict[str, Any] | None]:
         """Return, for each step of a method and each cycle of it, how its masks are drawn, if it has any."""
-        steps = self.experiment.all_methods()[method].steps()
         drawn = [
             step.perturb.drawing() if isinstance(step.perturb, RandomMask) else None
-            for step in steps
+            for step in self.experiment.all_methods()[method].steps()
             for _ in range(step.cycles)
         ]
         while drawn and drawn[-1] is None:
@@ -225,23 +253,23 @@ class Plan:
 
     def role(self, method: str, original: int | str) -> str:
         """Return the fleet that stands for a method (a row of the scores) applied to an original model."""
-        return {"original": f"original/{original}", "retrain": "retrain"}.get(
-            method, f"{method}/original-{original}"
-        )
+        others = {"original": f"original/{original}", "retrain": "retrain"}
+        return others.get(method, f"{method}/original-{original}")
 
     @property
     def rows(self) -> list[tuple[str, int]]:
         """The rows of the scores: (method, original model)."""
         methods = ["original", *self.experiment.all_methods(), "retrain"]
-        return [(method, number) for number in range(self.experiment.originals) for method in methods]
+        numbers = {method: self.experiment.originals_of(method) for method in methods}
+        return [(m, k) for k in range(self.experiment.originals) for m in methods if k < numbers[m]]
 
     def evaluations(self, suffix: str = "json") -> list[str]:
         """Return the evaluation of every row: `json`, its scores, or `npz`, its confidences."""
         return [self.path(f"evaluation/{m}/original-{number}.{suffix}") for m, number in self.rows]
 
-    def evaluations_of(self, method: str) -> list[str]:
-        """Return the evaluations of one method, by original model."""
-        numbers = range(self.experiment.originals)
+    def compared(self, method: str, other: str) -> list[str]:
+        """Return the evaluations of a method, by original model, of those that another one has as well."""
+        numbers = range(min(self.experiment.originals_of(of) for of in (method, other)))
         return [self.path(f"evaluation/{method}/original-{number}.npz") for number in numbers]
 
     @property
@@ -330,6 +358,11 @@ def untold(experiment: Experiment) -> str | None:
         if perturb is None or not one_ratio or getattr(perturb, "spare", None) != spare:
             what = f"random_mask with one ratio and spare: {spare}" if spare else "fine-tuning alone"
             return f"its text speaks of a method {name}, {what}, which this experiment does not have"
+    for name, other in COMPARED:
+        if (name, other) not in experiment.pairs():
+            return (
+                f"its text compares {name} with {other}, which this experiment does not; see `compare_with`"
+            )
     return None
 
 

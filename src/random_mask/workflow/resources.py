@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from random_mask.data.settings import ARCHIVES, DATASET_SIZES
@@ -64,25 +65,18 @@ class JobResources:
         """Take a configuration."""
         self.experiment, self.workload = experiment, Workload(experiment)
         # How many are forgotten may depend on the images; hardly more than half.
-        self.largest = Workload(experiment, unknown=0.5)
+        self.largest = Workload(experiment, unknown=0.5, classes=self.workload.classes)
         self.area = (experiment.data.image_size / 32) ** 2
         self.rates = {unit: each * (self.area if unit in BY_PIXELS else 1) for unit, each in SLOW.items()}
 
     def minutes(self, rule: str) -> Request:
         """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
-
-        def request(wildcards: Wildcards, attempt: int) -> int:
-            return math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
-
-        return request
+        return lambda wildcards, attempt: math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
 
     def memory(self, rule: str) -> Request:
         """Return the memory of a rule's jobs, in MB, as a function of wildcards and attempt."""
-
-        def request(wildcards: Wildcards, attempt: int) -> int:
-            return math.ceil(FACTOR * self._megabytes(rule, wildcards) / 500) * 500 * attempt
-
-        return request
+        megabytes = partial(self._megabytes, rule)
+        return lambda wildcards, attempt: math.ceil(FACTOR * megabytes(wildcards) / 500) * 500 * attempt
 
     def models(self, rule: str, wildcards: Wildcards) -> int:
         """Return how many models a job trains."""
@@ -94,8 +88,7 @@ class JobResources:
 
     def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
         data = self.experiment.data
-        # `classes` is 10 for any folder of images, so one with many more asks for too little here.
-        logits = self.largest.kept * data.classes * LOGIT_MB
+        logits = self.largest.kept * self.largest.classes * LOGIT_MB
         # As it is read, and in the order in which it is used.
         pixels = 2 * self.largest.pixels / 2**20
         match rule:

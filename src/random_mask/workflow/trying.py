@@ -192,7 +192,7 @@ class Job:
         paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", f"random_mask.stages.{self.stage}", *arguments]
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             try:
                 done = subprocess.run(
                     command,
@@ -206,7 +206,8 @@ class Job:
                 what = self.settings.get("function", self.stage)
                 raise InputError(f"{what}: took more than the {timeout:g} s of --timeout") from None
         if done.returncode:
-            _, mark, said = f"\n{log.read_text(errors='replace')}".rpartition(f"\n{self.stage}: ")
+            printed = log.read_text(encoding="utf-8", errors="replace")
+            _, mark, said = f"\n{printed}".rpartition(f"\n{self.stage}: ")
             otherwise = f"{self.stage} ended with exit code {done.returncode}; what it printed is in {log}"
             raise InputError(said.strip() if mark else otherwise)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 
 __all__ = ["NAME", "Function", "check", "files_of", "located"]
@@ -56,7 +57,7 @@ def check(reference: str) -> None:
         raise InputError(f"{path}: no such file; correct the path of the function")
     functions = [node.name for node in _parsed(path).body if isinstance(node, ast.FunctionDef)]
     # What is imported or assigned can be a function, too.
-    if name not in functions and not re.search(rf"\b{name}\b", path.read_text()):
+    if name not in functions and not re.search(rf"\b{name}\b", read_text(path)):
         others = f"it has {', '.join(functions)}; name one of them, as {path}:{functions[0]}"
         raise InputError(f"{path}: has no function {name}; {others if functions else 'define it'}")
 

@@ -37,8 +37,8 @@ class Sample(dict[str, Any]):
 
 
 def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> Sample:
-    columns = {key: [sample[key] for sample in samples] for key, _ in samples[0].items()}
-    return Sample({key: default_collate(values) for key, values in columns.items()})
+    names = samples[0].keys()
+    return Sample({name: default_collate([sample[name] for sample in samples]) for name in names})
 
 
 # Any loader of such samples gives such batches, also one that a function makes of `loader.dataset`.
