@@ -168,6 +168,8 @@ class Job:
         options |= {name: [value] for name, value in self.options.items()}
         options |= {name: [path] for name, path in zip(self.outputs, paths, strict=True)}
         arguments = [text for name, values in options.items() for text in (f"--{name}", *map(str, values))]
+        for path in paths:  # of an attempt with another function, say
+            path.unlink(missing_ok=True)
         self._run(arguments, paths[0].with_suffix(".log"), timeout)
         return paths
 
