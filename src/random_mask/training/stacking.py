@@ -1,7 +1,7 @@
 """Many networks of one architecture as one module: what makes training a fleet on one device fast.
 
 The channels of M networks lie side by side in one tensor, [batch, M x channels, height, width]. A
-convolution becomes one with M groups, a batch norm one with M times the channels, and a matrix product a
+convolution becomes one with M groups, or patches and a batch of matrix products, a batch norm one with M times the channels, and a matrix product a
 batch of them. Every network keeps its own weights and running statistics and computes what it would compute
 alone, up to rounding. With M = 1 this is the network itself.
 
@@ -22,12 +22,15 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from random_mask.training.convolution import convolve
 from random_mask.training.networks import Network
 
 __all__ = ["Stack", "Weights"]
 
 Weights = Mapping[str, np.ndarray]
 """The tensors of one network by name, as its `state_dict` has them."""
+PLAIN = ("zeros", (1, 1))
+"""Padding and dilation of the convolutions that can be stacked."""
 
 
 class Stack(nn.Module):
@@ -53,6 +56,7 @@ class Stack(nn.Module):
         *,
         image_size: int | None = None,
         hold_unused: bool = False,
+        convolution: str | None = None,
     ):
         """Build a stack.
 
@@ -63,6 +67,8 @@ class Stack(nn.Module):
             image_size: height and width of the images, in pixels, to leave out what they do not use; by
                 default all kernel positions stay.
             hold_unused: hold the weights at unused positions as a parameter of its own.
+            convolution: how several networks are convolved, one of `convolution.CONVOLUTIONS`; by default
+                what is fastest.
 
         Raises:
             TypeError: if a layer with weights is of a kind that cannot be stacked.
@@ -83,6 +89,8 @@ class Stack(nn.Module):
                 full_map = FullMapConv2d(layer, models, *maps[name])
                 self.used[f"{name}.weight"] = (slice(None), slice(None), *full_map.used)
                 self.network.set_submodule(name, full_map)
+            elif isinstance(layer, nn.Conv2d):
+                self.network.set_submodule(name, _Conv2d(layer, models, convolution))
             elif type(layer) in _KINDS:
                 self.network.set_submodule(name, _KINDS[type(layer)](layer, models))
             elif any(True for _ in layer.parameters(recurse=False)):
@@ -206,17 +214,15 @@ def _map_sizes(network: nn.Module, image_size: int) -> dict[str, tuple[int, int]
 
 
 class _Conv2d(nn.Module):
-    def __init__(self, layer: nn.Conv2d, models: int):
+    def __init__(self, layer: nn.Conv2d, models: int, way: str | None):
         super().__init__()
-        if layer.groups != 1 or layer.bias is not None or layer.padding_mode != "zeros":
+        if layer.groups != 1 or layer.bias is not None or (layer.padding_mode, layer.dilation) != PLAIN:
             raise TypeError("only plain convolutions without a bias can be stacked")
-        self.stride, self.padding, self.dilation = layer.stride, layer.padding, layer.dilation
+        self.stride, self.padding, self.way = layer.stride, layer.padding, way
         self.weight = _kernels(models, *layer.weight.shape)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        kernels = self.weight.flatten(0, 1)
-        options = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-        return functional.conv2d(maps, kernels, groups=len(self.weight), **options)
+        return convolve(maps, self.weight, self.stride, self.padding, self.way)
 
 
 class FullMapConv2d(nn.Module):
@@ -304,4 +310,4 @@ class _Linear(nn.Module):
         return torch.baddbmm(self.bias[:, None], each, self.weight.transpose(1, 2))
 
 
-_KINDS = {nn.Conv2d: _Conv2d, nn.BatchNorm2d: _BatchNorm2d, nn.Linear: _Linear}
+_KINDS = {nn.BatchNorm2d: _BatchNorm2d, nn.Linear: _Linear}
