@@ -26,7 +26,7 @@ def gpus(monkeypatch, tmp_path):
     """Return a function that lets this machine have GPUs, by their identities."""
     monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(devices, "_claims", [])
-    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.benchmark
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
 
     def have(*identities: str, error: str = "") -> None:
         def zeros(*_, **__):
@@ -43,7 +43,7 @@ def gpus(monkeypatch, tmp_path):
     yield have
     for claim in devices._claims:
         os.close(claim)
-    torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.benchmark = before
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before
 
 
 def test_without_a_gpu_the_processor_trains(gpus):
@@ -70,12 +70,14 @@ def test_a_gpu_is_known_by_its_identity(gpus):
 def test_single_precision_is_not_rounded_to_tensorfloat(gpus):
     gpus("a")
     choose()
-    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_a_gpu_that_cannot_be_used_is_said_in_one_line(gpus):
     gpus("a", error="CUDA error: all CUDA-capable devices are busy or unavailable\nand more")
-    with pytest.raises(InputError, match="cuda:0: CUDA error: all .* busy or unavailable; end what") as error:
+    with pytest.raises(
+        InputError, match=r"cuda:0: CUDA error: all .* busy or unavailable; end what"
+    ) as error:
         choose()
     assert "\n" not in str(error.value)
     assert "CUDA_VISIBLE_DEVICES" in str(error.value)
@@ -87,7 +89,7 @@ def test_graphs_can_be_switched_off(monkeypatch):
     monkeypatch.setenv("RANDOM_MASK_CUDA_GRAPHS", "0")
     assert not captures(GPU)
     monkeypatch.setenv("RANDOM_MASK_CUDA_GRAPHS", "off")
-    with pytest.raises(InputError, match="RANDOM_MASK_CUDA_GRAPHS=off: set it to 1 .* or to 0"):
+    with pytest.raises(InputError, match=r"RANDOM_MASK_CUDA_GRAPHS=off: set it to 1 .* or to 0"):
         captures(GPU)
 
 

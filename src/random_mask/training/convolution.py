@@ -61,8 +61,8 @@ def convolve(
         weight: [M, out, in, rows, columns].
         stride: of rows and columns, in pixels, as `padding`.
         padding: zeros on each side.
-        way: one of `CONVOLUTIONS`; by default `fastest` for several networks on a GPU, and `grouped`, which is
-            the plain convolution of a single network, everywhere else.
+        way: one of `CONVOLUTIONS`; by default `fastest` for several networks on a GPU, and everywhere else
+            `grouped`, which is the plain convolution of a single network.
 
     Returns:
         [batch, M x out, output height, output width], in channels-last order.
@@ -92,7 +92,7 @@ def fastest(maps: torch.Tensor, weight: torch.Tensor, stride: Pair, padding: Pai
 def seconds_of_each(
     maps: torch.Tensor, weight: torch.Tensor, stride: Pair, padding: Pair
 ) -> dict[str, float]:
-    """Return the seconds of a forward and a backward pass in each way that fits into memory; see `convolve`."""
+    """Return the seconds of a forward and a backward pass in each way that fits into memory."""
     seconds = {}
     given = [maps.detach().requires_grad_(maps.requires_grad), weight.detach().requires_grad_()]
     wanted = [tensor for tensor in given if tensor.requires_grad]
@@ -110,7 +110,7 @@ def seconds_of_each(
 
 
 def device_seconds(work: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
-    """Return the seconds that work takes on a device, without those of launching it where it can be captured."""
+    """Return the seconds that work takes on a device, without launching it where it can be captured."""
     work()
     work()  # by now libraries have chosen their algorithms, and all memory is taken
     if captures(device):
@@ -132,7 +132,7 @@ class _Products(torch.autograd.Function):
     """Patches times kernels.
 
     Patches take as much memory as nine maps, so they are made again for the backward pass. The gradient of
-    maps is a convolution as well, by flipped kernels: it gathers, where that of patches would have to scatter.
+    maps is a convolution as well, by flipped kernels: it gathers, and that of patches would have to scatter.
     """
 
     @staticmethod
@@ -178,7 +178,7 @@ def _padded(each: torch.Tensor, padding: Pair) -> torch.Tensor:
 
 
 def _patches(each: torch.Tensor, weight: torch.Tensor, stride: Pair) -> torch.Tensor:
-    """Return what each output pixel sees [M, batch, output height, output width, rows x columns x channels]."""
+    """Return what each output pixel sees [M, batch, output height and width, rows x columns x channels]."""
     rows, columns = weight.shape[3:]
     windows = each.unfold(2, rows, stride[0]).unfold(3, columns, stride[1])
     return windows.permute(0, 1, 2, 3, 5, 6, 4).flatten(4)

@@ -19,7 +19,7 @@ __all__ = ["EVALUATION_BATCH", "captures", "choose", "fitting", "models_at_once"
 WEIGHTS = 11_200_000
 """Weights of a ResNet-18, an upper bound where some are left out."""
 COPIES = 8
-"""Of the weights, 4 bytes each: themselves, gradients, two moments, what undoes the warm-up, half precision."""
+"""Of the weights, in fp32: themselves, gradients, two moments, what undoes the warm-up, and those in bf16."""
 TRAINED, EVALUATED = 2000, 400
 """Bytes of activations and patches for each pixel of an image: while training, and without gradients."""
 EVALUATION_BATCH = 500
@@ -52,8 +52,8 @@ def choose() -> torch.device:
         torch.zeros(1, device=device)
     except RuntimeError as error:
         raise InputError(f"{device}: {str(error).splitlines()[0]}; {ELSEWHERE}") from None
-    # Products round as those of matrices do, which is not torch's default; the fastest algorithms are tried out.
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    # By default torch rounds what convolutions read in fp32, to TF32, but not what matrix products read.
+    torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     return device
 
@@ -122,8 +122,8 @@ def models_at_once(device: torch.device, wanted: int, *, batch: int, image_size:
     fit = int(RESERVE * free / (4 * COPIES * WEIGHTS + activations))
     if not fit:
         raise InputError(
-            f"{device}: {free / 2**30:.1f} GiB of {everything / 2**30:.0f} are free, too little for one model; "
-            f"{ELSEWHERE}"
+            f"{device}: {free / 2**30:.1f} GiB of {everything / 2**30:.0f} are free, too little for one "
+            f"model; {ELSEWHERE}"
         )
     return min(wanted, fit)
 

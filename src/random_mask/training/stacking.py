@@ -1,9 +1,10 @@
 """Many networks of one architecture as one module: what makes training a fleet on one device fast.
 
 The channels of M networks lie side by side in one tensor, [batch, M x channels, height, width]. A
-convolution becomes one with M groups, or patches and a batch of matrix products, a batch norm one with M times the channels, and a matrix product a
-batch of them. Every network keeps its own weights and running statistics and computes what it would compute
-alone, up to rounding. With M = 1 this is the network itself.
+convolution becomes one with M groups, or a batch of matrix products (`training.convolution`), a batch norm
+one with M times the channels, and a matrix product a batch of them. Every network keeps its own weights and
+running statistics and computes what it would compute alone, up to rounding. With M = 1 this is the network
+itself.
 
 On 32x32 images the last feature maps of a ResNet-18 are 2x2 and 1x1 pixels, so that most positions of the
 3x3 kernels there only ever meet the zero padding: they have no influence on any output and their gradient is
