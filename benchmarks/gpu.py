@@ -381,7 +381,8 @@ def throughput(options: argparse.Namespace, report: Report) -> str:
     return (
         f"{alike.speed:,.0f} images/s ({alike.precision}, batches of {alike.batch}, {alike.models} models), "
         f"{alike.speed / usual:.1f}x the competition's loop, "
-        f"{alike.speed * flops / options.peak / 1e12:.1%} of {options.peak:.0f} TFLOP/s; its protocol would take {60 * protocol_hours(alike.speed):,.0f} minutes"
+        f"{alike.speed * flops / options.peak / 1e12:.1%} of {options.peak:.0f} TFLOP/s; "
+        f"its protocol would take {60 * protocol_hours(alike.speed):,.0f} minutes"
     )
 
 
