@@ -86,11 +86,11 @@ def test_check_finds_damage_and_other_code(copy_of_finished):
         )
 
     assert check().returncode == 0
-    code = copy_of_finished.root / "src" / "random_mask" / "perturb.py"
+    code = copy_of_finished.root / "src" / "random_mask" / "methods" / "random_mask.py"
     code.write_text(code.read_text() + "# edited\n")
     table = copy_of_finished.result("comparisons.csv")
     table.write_bytes(flip(table.read_bytes()))
     found = check()
     assert found.returncode == 3
     assert "results/smoke/comparisons.csv: damaged" in found.stdout
-    assert "src/random_mask/methods/perturb.py: changed since" in found.stdout
+    assert "src/random_mask/methods/random_mask.py: changed since" in found.stdout
