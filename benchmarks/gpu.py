@@ -33,6 +33,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,14 @@ def synthetic(count: int, classes: int) -> Images:
     labels = np.arange(count) % classes
     pixels = rng.integers(0, 120, (count, 3, SIZE, SIZE), dtype=np.uint8)
     pixels += (120 * labels // classes).astype(np.uint8)[:, None, None, None]
-    statistics = {"mean": np.full(3, 110, np.float32), "std": np.full(3, 50, np.float32)}
-    return Images.from_arrays({"pixels": pixels, "labels": labels.astype(np.int64)} | statistics)
+    mean, std = np.full(3, 110, np.float32), np.full(3, 50, np.float32)
+    arrays: dict[str, np.ndarray] = {
+        "pixels": pixels,
+        "labels": labels.astype(np.int64),
+        "mean": mean,
+        "std": std,
+    }
+    return Images.from_arrays(arrays)
 
 
 def divided(retain: int, forget: int, validation: int, test: int) -> dict[str, np.ndarray]:
@@ -142,11 +149,11 @@ def divided(retain: int, forget: int, validation: int, test: int) -> dict[str, n
 @contextmanager
 def launched() -> Iterator[None]:
     """Launch steps one by one within the block."""
-    before = os.environ.get(SWITCH)
+    before = os.environ.get(SWITCH, "1")
     os.environ[SWITCH] = "0"
-    yield
-    os.environ.pop(SWITCH)
-    if before is not None:
+    try:
+        yield
+    finally:
         os.environ[SWITCH] = before
 
 
@@ -191,40 +198,28 @@ def checks(options: argparse.Namespace, report: Report, precision: str) -> str:
     def start_of(perturb: Mapping[str, Any] | None) -> np.ndarray:
         return fit_fleet(fleet_of(None, perturb), range(models), images.to(device), splits)[0]["logits_test"]
 
-    one_step = {"batch": len(splits["retain"]), "epochs": size["epochs"]}
-    pairs: dict[str, Callable[[], tuple[Any, Any]]] = {
-        f"{name}: {models} side by side against alone": lambda name=name: (
-            trained(name, models),
-            trained(name, 1),
-        )
-        for name in checked
-    }
+    one_step = {"batch": len(splits["retain"])}
+    alone, together = partial(trained, at_once=1), partial(trained, at_once=models)
+    pairs: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
     for name in checked:
-        pairs[f"{name}: captured against launched"] = lambda name=name: (
-            trained(name, models),
-            uncaptured(name),
-        )
+        pairs[f"{name}: {models} side by side against alone"] = partial(together, name), partial(alone, name)
+    for name in checked:
+        pairs[f"{name}: captured against launched"] = partial(together, name), partial(uncaptured, name)
     for name in () if options.toy else ("sgd", "adam"):
-        pairs[f"{name}: captured against launched, step by step"] = lambda name=name: (
-            trained(name, models, **one_step),
-            uncaptured(name, **one_step),
-        )
-    pairs["sgd: without unused kernel positions against with all"] = lambda: (
-        stacked(),
-        stacked(image_size=None),
+        steps = partial(together, name, **one_step), partial(uncaptured, name, **one_step)
+        pairs[f"{name}: captured against launched, step by step"] = steps
+    pairs["sgd: without unused kernel positions against with all"] = (
+        stacked,
+        partial(stacked, image_size=None),
     )
     for way in CONVOLUTIONS:
-        pairs[f"sgd: convolutions {way} against the chosen"] = lambda way=way: (
-            stacked(convolution=way),
-            stacked(),
-        )
-    pairs["sgd: on this device against on the processor"] = lambda: (
-        trained("sgd", 1),
-        trained("sgd", 1, torch.device("cpu")),
-    )
-    for name, compared in pairs.items():
+        pairs[f"sgd: convolutions {way} against the chosen"] = partial(stacked, convolution=way), stacked
+    if precision == "fp32":
+        here = partial(alone, "sgd")
+        pairs["sgd: on this device against on the processor"] = here, partial(here, on=torch.device("cpu"))
+    for name, (one, other) in pairs.items():
         try:
-            (losses, logits), (other_losses, other_logits) = compared()
+            (losses, logits), (other_losses, other_logits) = one(), other()
             perturb = CHECKED[name.partition(":")[0]][1]
             moved = np.linalg.norm(other_logits - start_of(perturb))
             apart = float(np.linalg.norm(logits - other_logits) / moved)
@@ -454,7 +449,8 @@ def write_plan(path: Path) -> None:
         }
         for job in dry_run(ROOT / "config/smoke.yaml")
     ]
-    wanted, kept = {SCORES}, []
+    wanted: set[str] = {SCORES}
+    kept: list[dict[str, Any]] = []
     for job in reversed(jobs):  # who reads comes after who writes
         if wanted & set(job["output"]):
             wanted |= set(job["input"])

@@ -30,9 +30,9 @@ def run_part(gpu, out: Path, part: str, *more: str) -> dict:
 def test_what_is_computed_in_another_way_agrees(gpu, tmp_path):
     found = run_part(gpu, tmp_path, "checks-bf16")
     compared = {name: value for name, value in found.items() if isinstance(value, dict) and "good" in value}
-    assert len(compared) == 9
+    assert len(compared) == 8
     assert all(value["good"] for value in compared.values())
-    assert found["summary"] == "9 of 9 agree"
+    assert found["summary"] == "8 of 8 agree"
 
 
 def test_a_check_that_fails_or_ends_with_an_error_hides_no_other(gpu, tmp_path, monkeypatch, capsys):
@@ -58,7 +58,7 @@ def test_every_convolution_is_measured_in_every_way(gpu, tmp_path):
 
 
 def test_throughput_and_what_is_read_from_it(gpu, tmp_path):
-    arguments = "--models 2 1 --batch 64 --precision fp32 --row-seconds 0.01".split()
+    arguments = ["--models", "2", "1", "--batch", "64", "--precision", "fp32", "--row-seconds", "0.01"]
     found = run_part(gpu, tmp_path, "throughput", *arguments)
     rows = gpu.rows_of(gpu.options_of([str(tmp_path)]))
     assert [(row.precision, row.batch, row.models) for row in rows] == [("fp32", 64, 1), ("fp32", 64, 2)]
@@ -85,7 +85,7 @@ def test_the_time_of_the_protocol_of_the_competition(gpu):
 
 def test_the_profile_names_kernels(gpu, tmp_path):
     found = run_part(gpu, tmp_path, "profile")
-    assert 0 < found["busy"]
+    assert found["busy"] > 0
     assert found["largest"][0]["ms_a_step"] >= found["largest"][-1]["ms_a_step"] >= 0
     assert "aten::" in (tmp_path / "profile.txt").read_text()
 

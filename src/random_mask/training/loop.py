@@ -246,7 +246,7 @@ class Fit:
             self.captured[size] = self._capture(batch, noise)
         graph, inputs = self.captured[size]
         for given, place in zip((batch, noise), inputs, strict=True):
-            if place is not None:
+            if place is not None and given is not None:
                 place.copy_(given)
         graph.replay()
 
@@ -285,7 +285,8 @@ class Fit:
         if self.stack.unused is not None and self.stack.unused.grad is None:
             self.stack.unused.grad = torch.zeros_like(self.stack.unused)
         for weight, scale in self.gradient_scales:
-            weight.grad.mul_(scale)
+            if weight.grad is not None:
+                weight.grad.mul_(scale)
         self.optimizer.step()
         with torch.no_grad():
             for weight, may, start in self.frozen:
@@ -312,25 +313,25 @@ class Fit:
     def _capture(
         self, batch: torch.Tensor, noise: torch.Tensor | None
     ) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor | None]]:
-        inputs = [batch.clone(), None if noise is None else noise.clone()]
+        batch, noise = batch.clone(), None if noise is None else noise.clone()
         before = self._state()
         saved = [tensor.clone() for tensor in before]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):  # what is allocated only once must not be part of the graph
-                self._compute(inputs[0], inputs[1])
+                self._compute(batch, noise)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
-            self._compute(inputs[0], inputs[1])
+            self._compute(batch, noise)
         # The steps that were only taken to warm up are undone; what did not exist before them was zero.
         with torch.no_grad():
             for tensor in self._state()[len(before) :]:
                 tensor.zero_()
             for tensor, old in zip(before, saved, strict=True):
                 tensor.copy_(old)
-        return graph, inputs
+        return graph, [batch, noise]
 
     def _state(self) -> list[torch.Tensor]:
         moments = [value for state in self.optimizer.state.values() for value in state.values()]

@@ -219,7 +219,7 @@ class _Conv2d(nn.Module):
         super().__init__()
         if layer.groups != 1 or layer.bias is not None or (layer.padding_mode, layer.dilation) != PLAIN:
             raise TypeError("only plain convolutions without a bias can be stacked")
-        self.stride, self.padding, self.way = layer.stride, layer.padding, way
+        self.stride, self.padding, self.way = _pair(layer.stride), _pair(layer.padding), way
         self.weight = _kernels(models, *layer.weight.shape)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -236,8 +236,9 @@ class FullMapConv2d(nn.Module):
     def __init__(self, layer: nn.Conv2d, models: int, height: int, width: int):
         """Take the place of `layer`, which is applied to maps of height x width pixels."""
         super().__init__()
-        self.windows_y, used_y = _windows(height, layer.kernel_size[0], layer.stride[0], layer.padding[0])
-        self.windows_x, used_x = _windows(width, layer.kernel_size[1], layer.stride[1], layer.padding[1])
+        rule = (layer.kernel_size, _pair(layer.stride), _pair(layer.padding))
+        self.windows_y, used_y = _windows(height, *(each[0] for each in rule))
+        self.windows_x, used_x = _windows(width, *(each[1] for each in rule))
         self.used = (used_y, used_x)
         rows, columns = used_y.stop - used_y.start, used_x.stop - used_x.start
         self.weight = _kernels(models, layer.out_channels, layer.in_channels, rows, columns)
@@ -252,7 +253,7 @@ class FullMapConv2d(nn.Module):
             and all(
                 padding + size <= kernel and padding - stride * ((size + 2 * padding - kernel) // stride) >= 0
                 for size, kernel, stride, padding in zip(
-                    (height, width), layer.kernel_size, layer.stride, layer.padding, strict=True
+                    (height, width), layer.kernel_size, layer.stride, _pair(layer.padding), strict=True
                 )
             )
         )
@@ -280,14 +281,28 @@ def _windows(size: int, kernel: int, stride: int, padding: int) -> tuple[list[sl
     return [slice(start, start + size) for start in starts], slice(first, padding + size)
 
 
+def _pair(given: str | tuple[int, ...]) -> tuple[int, int]:
+    """Return a stride or a padding of rows and columns, which torch also takes by name."""
+    if isinstance(given, str):
+        raise TypeError("only convolutions with a padding in pixels can be stacked")
+    return given[0], given[1]
+
+
 def _kernels(models: int, out: int, channels: int, rows: int, columns: int) -> nn.Parameter:
     # Channels last, which is faster, whatever the order of the dimensions says.
     return nn.Parameter(torch.empty(models, out, rows, columns, channels).permute(0, 1, 4, 2, 3))
 
 
 class _BatchNorm2d(nn.Module):
+    weight: nn.Parameter
+    bias: nn.Parameter
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
     def __init__(self, layer: nn.BatchNorm2d, models: int):
         super().__init__()
+        if layer.momentum is None:
+            raise TypeError("only batch norms with a momentum can be stacked")
         self.momentum, self.eps = layer.momentum, layer.eps
         for name in ("weight", "bias"):
             self.register_parameter(name, nn.Parameter(torch.empty(models, layer.num_features)))
