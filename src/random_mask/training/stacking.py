@@ -16,6 +16,7 @@ fast.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -262,8 +263,8 @@ class FullMapConv2d(nn.Module):
         """Map [batch, M x in, height, width] to [batch, M x out, output height, output width]."""
         models, out, channels = self.weight.shape[:3]
         kernel = self.weight.permute(0, 1, 3, 4, 2)
-        windows = [kernel[:, :, y, x].flatten(2) for y in self.windows_y for x in self.windows_x]
-        matrix = torch.cat(windows, dim=1) if len(windows) > 1 else windows[0]
+        windows = [(y, x) for y in self.windows_y for x in self.windows_x]
+        matrix = _Windows.apply(kernel, windows) if len(windows) > 1 else kernel.flatten(2)
         batch, _, height, width = maps.shape
         flat = maps.view(batch, models, channels, height, width).permute(1, 0, 3, 4, 2).flatten(2)
         # With the matrix on the left its gradient has its own layout, and is not transposed to be added up.
@@ -271,6 +272,29 @@ class FullMapConv2d(nn.Module):
         shape = (models, len(self.windows_y), len(self.windows_x), out, batch)
         joined = products.view(shape).permute(4, 1, 2, 0, 3).contiguous().flatten(3)
         return joined.permute(0, 3, 1, 2)
+
+
+class _Windows(torch.autograd.Function):
+    """Windows of kernels [M, out, rows, columns, in] as one matrix [M, windows x out, inputs].
+
+    The same as slices that are joined, in the same order of sums, but the gradients of all windows are added
+    up in place. As slices each would be a tensor of the size of the whole kernels, which costs more than a
+    step of the optimiser.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, kernel: torch.Tensor, windows: list[tuple[slice, slice]]) -> torch.Tensor:
+        ctx.shape, ctx.windows = kernel.shape, windows
+        return torch.cat([kernel[:, :, y, x].flatten(2) for y, x in windows], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        total = gradients[0].new_zeros(ctx.shape)
+        parts = gradients[0].chunk(len(ctx.windows), dim=1)
+        for (y, x), part in zip(reversed(ctx.windows), reversed(parts), strict=True):
+            window = total[:, :, y, x]
+            window += part.view(window.shape)
+        return total, None
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int) -> tuple[list[slice], slice]:
