@@ -460,24 +460,24 @@ def write_plan(path: Path) -> None:
 
 def follow(plan: Sequence[Mapping[str, Any]], report: Report) -> tuple[int, list[str]]:
     """Run the jobs of a plan, each when its inputs are there; return how many there are, and what failed."""
-    failed: list[str] = []
 
-    def run(job: Mapping[str, Any]) -> None:
+    def run(job: Mapping[str, Any]) -> tuple[int, float]:
         for path in [*job["output"], *job["log"]]:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        command = job["command"].removeprefix("python ")
+        command = f"{shlex.quote(sys.executable)} {job['command'].removeprefix('python ')}"
         begun = time.perf_counter()
-        done = subprocess.run(f"{shlex.quote(sys.executable)} {command}", shell=True, check=False)
-        if done.returncode:
-            failed.append(job["rule"])
-        for log in job["log"] if done.returncode else []:
-            print(Path(log).read_text() if Path(log).exists() else f"{log}: nothing", flush=True)
-        report.add(job["output"][0], {"exit": done.returncode, "seconds": time.perf_counter() - begun})
+        code = subprocess.run(command, shell=True, check=False).returncode
+        return code, time.perf_counter() - begun
 
+    failed: list[str] = []
     waiting = [job for job in plan if not all(Path(path).exists() for path in job["output"])]
     while ready := [job for job in waiting if all(Path(path).exists() for path in job["input"])]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            list(pool.map(run, ready))
+            for job, (code, seconds) in zip(ready, pool.map(run, ready), strict=True):
+                report.add(job["output"][0], {"exit": code, "seconds": seconds})
+                if code:
+                    failed.append(job["rule"])
+                    print(*(read_text(log) for log in job["log"]), flush=True)
         waiting = [job for job in waiting if job not in ready]
     return len(plan), failed + [f"{job['rule']} (not run)" for job in waiting]
 
