@@ -532,7 +532,13 @@ def cifar10(options: argparse.Namespace, report: Report) -> str:
             lambda at_once: fit_fleet(
                 fleet, models, images, parts, at_once=at_once, precision=precision, progress=print, save=save
             ),
-            models_at_once(device, len(models), batch=BATCH, image_size=images.size),
+            models_at_once(
+                device,
+                len(models),
+                weights=stack_of(1).weights_each(),
+                batch=BATCH,
+                image_size=images.size,
+            ),
             print,
         )
         spent = time.perf_counter() - clock

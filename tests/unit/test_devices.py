@@ -100,20 +100,21 @@ def free(monkeypatch, gib: float) -> None:
 def test_as_many_models_as_fit_into_what_is_free(monkeypatch):
     def fit(gib: float, wanted: int = 1000, batch: int = 64, image_size: int = 32) -> int:
         free(monkeypatch, gib)
-        return models_at_once(GPU, wanted, batch=batch, image_size=image_size)
+        return models_at_once(GPU, wanted, weights=4_234_826, batch=batch, image_size=image_size)
 
-    assert fit(78) > 64  # of an H100
+    assert fit(78, wanted=128) == 128  # of an H100
     assert fit(78, wanted=5) == 5
-    assert fit(20) < fit(40) < fit(78)  # others use the rest
+    assert fit(5) < fit(20) < fit(40)  # others use the rest
+    assert fit(37, wanted=100) == 50  # and not 90 and ten
     assert fit(78, batch=512) < fit(78)
     assert fit(78, image_size=64) < fit(78)
-    assert models_at_once(torch.device("cpu"), 8, batch=64, image_size=32) == 1
+    assert models_at_once(torch.device("cpu"), 8, weights=1, batch=64, image_size=32) == 1
 
 
 def test_memory_that_others_use_is_said_in_one_line(monkeypatch):
     free(monkeypatch, 0.4)
     with pytest.raises(InputError, match=r"cuda:0: 0\.4 GiB of 80 are free, too little for one model; end"):
-        models_at_once(GPU, 4, batch=64, image_size=32)
+        models_at_once(GPU, 4, weights=11_181_642, batch=64, image_size=32)
 
 
 def test_half_as_many_models_where_memory_ends(monkeypatch):

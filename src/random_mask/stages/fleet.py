@@ -21,6 +21,7 @@ from random_mask.training.fleet import Fleet, Step, fit_fleet, initial
 from random_mask.training.images import Images
 from random_mask.training.networks import NETWORKS
 from random_mask.training.recipe import Precision
+from random_mask.training.stacking import Stack
 
 __all__ = ["prepare", "retrained", "train_shard", "unlearned"]
 
@@ -136,4 +137,6 @@ def side_by_side(fleet: Fleet, data: Images, wanted: int, *, batch: int = 0) -> 
         for recipe, _ in step.finetune
     ]
     largest = max([batch, *batches])
-    return models_at_once(data.pixels.device, wanted, batch=largest, image_size=data.size)
+    weights = Stack(fleet.network, data.classes, image_size=data.size).weights_each()
+    device, size = data.pixels.device, data.size
+    return models_at_once(device, wanted, weights=weights, batch=largest, image_size=size)

@@ -131,32 +131,31 @@ def device_seconds(work: Callable[[], object], device: torch.device, repeats: in
 class _Products(torch.autograd.Function):
     """Patches times kernels.
 
-    Patches take as much memory as nine maps, so they are made again for the backward pass. The gradient of
-    maps is a convolution as well, by flipped kernels: it gathers, and that of patches would have to scatter.
+    The gradient of maps is a convolution as well, by flipped kernels: it gathers, and that of patches would
+    have to scatter.
     """
 
     @staticmethod
     def forward(
         ctx: Any, maps: torch.Tensor, weight: torch.Tensor, stride: Pair, padding: Pair
     ) -> torch.Tensor:
-        ctx.save_for_backward(maps, weight)
-        ctx.stride, ctx.padding = stride, padding
+        ctx.maps, ctx.stride, ctx.padding = maps.shape, stride, padding
         patches = _patches(_padded(_each(maps, len(weight)), padding), weight, stride)
+        ctx.save_for_backward(patches, weight)
         kernels = weight.permute(0, 1, 3, 4, 2).flatten(2)
         return _joined(patches, torch.bmm(patches.flatten(1, 3), kernels.mT))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        maps, weight = ctx.saved_tensors
+        patches, weight = ctx.saved_tensors
         models, out, channels, rows, columns = weight.shape
         gradient = _each(gradients[0].contiguous(memory_format=torch.channels_last), models)
         of_maps = of_weight = None
         if ctx.needs_input_grad[1]:
-            patches = _patches(_padded(_each(maps, models), ctx.padding), weight, ctx.stride)
             product = torch.bmm(gradient.flatten(1, 3).mT, patches.flatten(1, 3))
             of_weight = product.view(models, out, rows, columns, channels).permute(0, 1, 4, 2, 3)
         if ctx.needs_input_grad[0]:
-            batch, _, height, width = maps.shape
+            batch, _, height, width = ctx.maps
             # Output pixels stand where they read from: apart by the stride, zeros between and around them.
             apart = gradient.new_zeros(models, batch, height + rows - 1, width + columns - 1, out)
             first_y, first_x = rows - 1 - ctx.padding[0], columns - 1 - ctx.padding[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -16,8 +17,6 @@ from random_mask.errors import InputError
 
 __all__ = ["EVALUATION_BATCH", "captures", "choose", "fitting", "models_at_once", "precision_of"]
 
-WEIGHTS = 11_200_000
-"""Weights of a ResNet-18, an upper bound where some are left out."""
 COPIES = 8
 """Of the weights, in fp32: themselves, gradients, two moments, what undoes the warm-up, and those in bf16."""
 TRAINED, EVALUATED = 2000, 400
@@ -103,12 +102,15 @@ def precision_of(wanted: str, device: torch.device) -> str:
     return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
 
 
-def models_at_once(device: torch.device, wanted: int, *, batch: int, image_size: int) -> int:
+def models_at_once(device: torch.device, wanted: int, *, weights: int, batch: int, image_size: int) -> int:
     """Return how many models to train side by side: one on a processor, as many as fit on a GPU.
+
+    If they do not fit all at once, it is in groups of about the same size.
 
     Args:
         device: where they are trained.
         wanted: number of models of the shard.
+        weights: trained weights of one of them.
         batch: images a step.
         image_size: height and width of the images, in pixels.
 
@@ -119,13 +121,13 @@ def models_at_once(device: torch.device, wanted: int, *, batch: int, image_size:
         return 1
     free, everything = torch.cuda.mem_get_info(device)
     activations = max(batch * TRAINED, EVALUATION_BATCH * EVALUATED) * image_size**2
-    fit = int(RESERVE * free / (4 * COPIES * WEIGHTS + activations))
+    fit = int(RESERVE * free / (4 * COPIES * weights + activations))
     if not fit:
         raise InputError(
             f"{device}: {free / 2**30:.1f} GiB of {everything / 2**30:.0f} are free, too little for one "
             f"model; {ELSEWHERE}"
         )
-    return min(wanted, fit)
+    return math.ceil(wanted / math.ceil(wanted / fit))
 
 
 def fitting(

@@ -277,19 +277,21 @@ class FullMapConv2d(nn.Module):
 class _Windows(torch.autograd.Function):
     """Windows of kernels [M, out, rows, columns, in] as one matrix [M, windows x out, inputs].
 
-    The same as slices that are joined, in the same order of sums, but the gradients of all windows are added
-    up in place. As slices each would be a tensor of the size of the whole kernels, which costs more than a
-    step of the optimiser.
+    The same as slices that are joined, in the same order of sums. But the gradients of all windows are added
+    up in place, where slices would give tensors of the size of the whole kernels, which move more memory than
+    the optimiser does; and under autocast it is the kernels that are cast, not the larger matrix.
     """
 
     @staticmethod
     def forward(ctx: Any, kernel: torch.Tensor, windows: list[tuple[slice, slice]]) -> torch.Tensor:
-        ctx.shape, ctx.windows = kernel.shape, windows
+        ctx.shape, ctx.dtype, ctx.windows = kernel.shape, kernel.dtype, windows
+        if torch.is_autocast_enabled(kernel.device.type):
+            kernel = kernel.to(torch.get_autocast_dtype(kernel.device.type))
         return torch.cat([kernel[:, :, y, x].flatten(2) for y, x in windows], dim=1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        total = gradients[0].new_zeros(ctx.shape)
+        total = gradients[0].new_zeros(ctx.shape, dtype=ctx.dtype)
         parts = gradients[0].chunk(len(ctx.windows), dim=1)
         for (y, x), part in zip(reversed(ctx.windows), reversed(parts), strict=True):
             window = total[:, :, y, x]
