@@ -49,7 +49,7 @@ from random_mask.methods.random_mask import RandomMask, draw_masks
 from random_mask.metrics.competition import forgetting_quality, logit_scaled_confidence
 from random_mask.training.convolution import CONVOLUTIONS, seconds_of_each
 from random_mask.training.cost import BACKWARD
-from random_mask.training.devices import SWITCH, choose, fitting, models_at_once
+from random_mask.training.devices import SWITCH, choose, fitting, models_at_once, out_of_memory
 from random_mask.training.evaluation import evaluate
 from random_mask.training.fleet import Fleet, Step, fit_fleet, initial
 from random_mask.training.images import Images
@@ -343,7 +343,9 @@ def throughput(options: argparse.Namespace, report: Report) -> str:
         try:
             stack = stack_of(models, convolution=way).to(device)
             speed = fit_for(stack, images, batch=batch, precision=precision, seconds=seconds, steps=steps)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             speed = 0.0
         memory = torch.cuda.max_memory_reserved(device) / 2**30 if device.type == "cuda" else 0.0
         return Row(precision, batch, models, speed, before, way, round(memory, 2))

@@ -91,9 +91,10 @@ def test_the_fastest_is_measured_once_for_each_shape_while_training(monkeypatch)
     assert measured == [(3, 10, 8, 8), (3, 10, 8, 8)]
 
 
-def test_what_does_not_fit_into_memory_is_not_taken(monkeypatch):
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError("no engine for this computation")])
+def test_what_does_not_work_or_fit_into_memory_is_not_taken(monkeypatch, error):
     def full(*_):
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setitem(CONVOLUTIONS, "products", full)
     maps, weight = given(2, 3, 8)

@@ -28,6 +28,8 @@ def gpus(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "_claims", [])
     before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
 
+    current: list[torch.device] = []
+
     def have(*identities: str, error: str = "") -> None:
         def zeros(*_, **__):
             if error:
@@ -39,7 +41,9 @@ def gpus(monkeypatch, tmp_path):
             torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid=identities[number])
         )
         monkeypatch.setattr(torch, "zeros", zeros)
+        monkeypatch.setattr(torch.cuda, "set_device", current.append)
 
+    have.current = current
     yield have
     for claim in devices._claims:
         os.close(claim)
@@ -55,6 +59,7 @@ def test_without_a_gpu_the_processor_trains(gpus):
 def test_each_job_takes_a_gpu_of_its_own_and_the_first_is_shared_where_there_are_too_few(gpus):
     gpus("a", "b")
     assert [choose().index for _ in range(3)] == [0, 1, 0]
+    assert [device.index for device in gpus.current] == [0, 1, 0]  # whose streams are used from then on
 
 
 def test_a_gpu_is_known_by_its_identity(gpus):

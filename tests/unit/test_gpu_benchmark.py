@@ -184,3 +184,10 @@ def test_splits_follow_each_other(gpu):
     splits = gpu.divided(3, 2, 1, 2)
     assert np.array_equal(np.concatenate(list(splits.values())), np.arange(8))
     assert list(splits["forget"]) == [3, 4]
+
+
+def test_it_needs_no_package_that_a_bare_machine_lacks():
+    lacking = ("cyclopts", "grimp", "matplotlib", "pandas", "sklearn", "snakemake", "yaml")
+    code = f"import sys, gpu; print([name for name in {lacking} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

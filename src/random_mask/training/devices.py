@@ -15,7 +15,15 @@ import torch
 
 from random_mask.errors import InputError
 
-__all__ = ["EVALUATION_BATCH", "captures", "choose", "fitting", "models_at_once", "precision_of"]
+__all__ = [
+    "EVALUATION_BATCH",
+    "captures",
+    "choose",
+    "fitting",
+    "models_at_once",
+    "out_of_memory",
+    "precision_of",
+]
 
 COPIES = 8
 """Of the weights, in fp32: themselves, gradients, two moments, what undoes the warm-up, and those in bf16."""
@@ -48,6 +56,7 @@ def choose() -> torch.device:
         return torch.device("cpu")
     device = torch.device("cuda", next(filter(_claimed, range(torch.cuda.device_count())), 0))
     try:
+        torch.cuda.set_device(device)  # streams and graphs belong to the current one
         torch.zeros(1, device=device)
     except RuntimeError as error:
         raise InputError(f"{device}: {str(error).splitlines()[0]}; {ELSEWHERE}") from None
@@ -130,6 +139,11 @@ def models_at_once(device: torch.device, wanted: int, *, weights: int, batch: in
     return math.ceil(wanted / math.ceil(wanted / fit))
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has ended, or hides that: the end of a capture may fail as well."""
+    return any(isinstance(each, torch.OutOfMemoryError) for each in (error, error.__context__))
+
+
 def fitting(
     work: Callable[[int], Result], at_once: int, progress: Callable[[str], None]
 ) -> tuple[Result, int]:
@@ -150,8 +164,7 @@ def fitting(
         try:
             return work(at_once), at_once
         except RuntimeError as error:
-            # While a step is captured, the end of the capture may fail too and hide what happened first.
-            if not any(isinstance(each, torch.OutOfMemoryError) for each in (error, error.__context__)):
+            if not out_of_memory(error):
                 raise
         if at_once == 1:
             raise InputError(f"GPU: its memory does not suffice for one model; {ELSEWHERE}")
