@@ -2,15 +2,20 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
+import random_mask
 from random_mask.artifacts.records import digest, read_record, write_records
+
+PACKAGE = Path(random_mask.__file__).parent
 
 STAGE = """
 from pathlib import Path
 from pydantic import BaseModel
 from random_mask.errors import InputError
+from random_mask.methods import catalogue
 from random_mask.stages.command import Input, Output, run
 
 class Settings(BaseModel):
@@ -26,6 +31,9 @@ def main(
         Path("/nowhere/at/all").write_text("")
     if first == 8:
         raise KeyboardInterrupt
+    if first == 9:
+        catalogue.perturbation({"name": "none"})
+        Path("stage.py").write_text("edited while it runs")
     output.write_text(f"{settings.seed} {first} {images} {shards} {role}")
     return {"precision": "float32"}
 
@@ -63,7 +71,6 @@ def test_a_record_tells_how_an_output_was_made(call, tmp_path):
     assert record["stage"] == "stage"
     assert record["options"] == {"settings": {"seed": 5}, "first": 1, "shards": ["a", "b"], "role": "oracle"}
     assert record["inputs"] == {"i.npz": digest(tmp_path / "i.npz")}
-    assert record["code"] == {"stage.py": digest(tmp_path / "stage.py")}
     assert record["computed"] == {"device": "cpu", "precision": "float32", "threads": 1}
     assert record["machine"]["cores"] >= 1
     assert record["versions"]["torch"] == version("torch")
@@ -71,6 +78,22 @@ def test_a_record_tells_how_an_output_was_made(call, tmp_path):
     assert record["wall_seconds"] >= 0
     assert record["processor_seconds"] > 0
     assert record["peak_memory_mib"] > 5
+
+
+def test_a_record_has_all_code_that_ran_also_what_was_loaded_by_name_and_as_it_was_then(call, tmp_path):
+    def code(first: int) -> dict[str, str]:
+        assert call(first).returncode == 0
+        found = read_record(tmp_path / "out" / "o.txt")["code"]
+        assert list(found) == sorted(found)
+        return {(tmp_path / path).resolve(): sha256 for path, sha256 in found.items()}
+
+    stage = digest(tmp_path / "stage.py")
+    before, after = code(1), code(9)
+    assert before[tmp_path / "stage.py"] == after[tmp_path / "stage.py"] == stage
+    assert {path: digest(path) for path in before if path.name != "stage.py"}.items() <= before.items()
+    by_name = {path.relative_to(PACKAGE).as_posix() for path in after.keys() - before.keys()}
+    assert by_name == {"methods/none.py", "methods/perturbation.py", "training/networks.py"}
+    assert PACKAGE / "stages" / "command.py" in before
 
 
 def test_a_damaged_input_is_not_read(call, tmp_path):

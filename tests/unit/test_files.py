@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -20,6 +21,19 @@ def test_arrays_survive_and_give_the_same_bytes(tmp_path):
     assert read.keys() == ARRAYS.keys()
     assert all(np.array_equal(read[name], array) for name, array in ARRAYS.items())
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_tensors_give_the_same_bytes_whatever_order_the_metadata_come_in(tmp_path):
+    metadata = {f"key {number}": "\N{MINUS SIGN}" for number in range(8)}
+    contents = set()
+    for order in (1, -1):
+        write_weights(tmp_path / "a.safetensors", ARRAYS, dict(list(metadata.items())[::order]))
+        contents.add((tmp_path / "a.safetensors").read_bytes())
+    assert len(contents) == 1
+    assert read_weights(tmp_path / "a.safetensors").keys() == ARRAYS.keys()
+    content = contents.pop()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert list(header["__metadata__"]) == list(metadata)
 
 
 def test_objects_are_not_pickled(tmp_path):

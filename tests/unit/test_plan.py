@@ -123,3 +123,27 @@ def test_a_change_of_a_folder_of_images_is_seen(tmp_path):
     (tmp_path / "b.png").write_bytes(b"1")
     assert plan.data_folder != before
     assert plan.data_files == []
+
+
+def test_methods_that_are_not_main_have_fewer_originals(plan):
+    content = plan.experiment.model_dump(mode="json") | {"originals": 3, "originals_of_others": 1}
+    fewer = Plan(validate(content))
+    main = {name for name, method in fewer.experiment.all_methods().items() if method.main}
+    assert "random_mask" in main
+    assert "random_mask_ratio_0" in main
+    assert "random_mask_ratio_0.5" not in main
+    for name, count in {
+        **dict.fromkeys(main | {"original", "retrain"}, 3),
+        "random_mask_ratio_0.5": 1,
+    }.items():
+        assert [number for method, number in fewer.rows if method == name] == list(range(count)), name
+    assert len(fewer.compared("random_mask", "finetune")) == 3
+    # Both sides of a comparison have the same originals.
+    assert fewer.compared("random_mask", "random_mask_ratio_0.5") == [
+        "results/digits/evaluation/random_mask/original-0.npz"
+    ]
+    assert [path.split("/")[3] for path in fewer.compared("random_mask_ratio_0.5", "random_mask")] == [
+        "random_mask_ratio_0.5"
+    ]
+    with pytest.raises(InputError, match="originals_of_others: 4, but there are 3"):
+        validate(content | {"originals_of_others": 4})

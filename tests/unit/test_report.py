@@ -74,9 +74,11 @@ def collected(experiment, scores):
         comparisons,
         {"random_mask": masks},
         pd.DataFrame({"fleet": ["original", "retrain"], "models": [1, 2], "seconds": [10.0, 50.0]}),
-        {"weights": 1000, "live_weights": 400, "classes": 10, "retain": 760, "forget": 40},
-        {"processor": "A_B & Co", "cores": "2"},
-        "C_D",
+        {
+            "model": {"weights": 1000, "live_weights": 400, "classes": 10, "retain": 760, "forget": 40},
+            "environment": {"processor": "A_B & Co", "cores": "2"},
+            "reference": "C_D",
+        },
         simulation,
         pd.DataFrame(
             {"method": method, "original": 0, "measure": name, "value": 0.5, "low": 0.4, "high": 0.6}

@@ -18,7 +18,7 @@ CODE = ["src", "tests", "benchmarks", "workflow/scripts"]
         ["ruff", "format", "--check", *CODE],
         ["snakefmt", "--check", "Snakefile", "workflow"],
         ["snakemake", "--lint"],
-        ["mypy"],  # what pyproject.toml lists
+        ["mypy"],
     ],
     ids=lambda command: " ".join(command[:2]),
 )

@@ -93,8 +93,8 @@ rule measure:
 rule compare:
     """Compare two methods, on the same oracle models and forget examples."""
     input:
-        of_a=lambda wildcards: plan.evaluations_of(wildcards.a),
-        of_b=lambda wildcards: plan.evaluations_of(wildcards.b),
+        of_a=lambda wildcards: plan.compared(wildcards.a, wildcards.b),
+        of_b=lambda wildcards: plan.compared(wildcards.b, wildcards.a),
         code=stage_code("compare"),
     output:
         plan.path("comparisons/{a}-against-{b}.csv"),

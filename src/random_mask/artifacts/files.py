@@ -31,10 +31,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f"{start}{os.getpid()}{end}")
     try:
         yield temporary
+        # On the disk before it takes the name, so that a power cut finds it whole.
         with temporary.open("rb") as file:
-            os.fsync(
-                file.fileno()
-            )  # on the disk before it takes the name, so that a power cut finds it whole
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:  # such as a full disk: say which file could not be written
         raise OSError(error.errno, error.strerror, str(path)) from None

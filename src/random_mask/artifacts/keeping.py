@@ -23,12 +23,7 @@ KEPT = (
 def keep(folder: Path, into: Path) -> list[Path]:
     """Copy what the paper needs of a run into `into/<experiment>/`, with its configuration as `config.yaml`.
 
-    Args:
-        folder: the folder of a complete run.
-        into: where such folders are.
-
-    Returns:
-        The files that were written.
+    Returns the files that were written.
 
     Raises:
         InputError: if the run is not complete, or a file is not what the workflow wrote.

@@ -16,14 +16,7 @@ from typing import Any
 from random_mask.artifacts.files import write_text
 from random_mask.errors import InputError
 
-__all__ = [
-    "digest",
-    "first_damaged",
-    "read_record",
-    "record_of",
-    "verify",
-    "write_records",
-]
+__all__ = ["digest", "first_damaged", "read_record", "record_of", "verify", "write_records"]
 
 SUFFIX = ".provenance.json"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,8 +19,11 @@ __all__ = ["read_masks", "read_weights", "write_masks", "write_weights"]
 def write_weights(path: Path | str, weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write the named tensors of one model."""
     content = save({name: np.asarray(w, order="C") for name, w in weights.items()}, dict(metadata))
+    # The library writes the metadata in an order that differs from call to call; sorted, they are as long.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     with replacing(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(content[:8] + header.encode().ljust(end - 8) + content[end:])
 
 
 def read_weights(path: Path | str) -> dict[str, np.ndarray]:

@@ -117,11 +117,9 @@ class Step(Section):
         return [content] if isinstance(content, dict) else content
 
     def work(self, sizes: Mapping[str, int], model: int) -> tuple[int, int]:
-        """Return what the step costs a model: images passed forward and backward, and steps of optimisers.
+        """Return what the step costs a model, by its index: images passed forward and backward, and steps.
 
-        Args:
-            sizes: number of images of each split.
-            model: index of the model in its fleet.
+        `sizes` are the numbers of images of each split.
         """
         if self.models not in ("all", ("even", "odd")[model % 2]):
             return 0, 0
@@ -224,6 +222,8 @@ class Experiment(Section):
     """The data set and its splits."""
     originals: Annotated[int, Field(ge=1)] = 1
     """Number of original models; each is unlearned by every method."""
+    originals_of_others: Annotated[int, Field(ge=1)] | None = None
+    """So many of the original models, the first, for methods that are not `main`; all unless given."""
     models: Annotated[int, Field(ge=2, le=9999)]
     """Number N of models a fleet; the resolution of the metric grows with it."""
     precision: Precision = "fp32"
@@ -259,6 +259,10 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
+        if (self.originals_of_others or 0) > self.originals:
+            raise ValueError(
+                f"originals_of_others: {self.originals_of_others}, but there are {self.originals}"
+            )
         if self.network not in NETWORKS:
             raise ValueError(f"network: unknown {self.network!r}; known are {', '.join(NETWORKS)}")
         earlier = getattr(self.data.forget, "of", "")
@@ -304,13 +308,18 @@ class Experiment(Section):
         for name, method in self.methods.items():
             if name in RESERVED:
                 raise ValueError(f"methods.{name}: this name is reserved; choose another")
-            named = [("variant_of", other) for other in [method.variant_of] if other is not None]
+            named = [("variant_of", method.variant_of)] if method.variant_of is not None else []
             named += [("compare_with", other) for other in method.compare_with if other != "retrain"]
             for key, other in named:
-                if other == name or other not in known:
-                    raise ValueError(
-                        f"methods.{name}.{key}: there is no other method {other}; correct its name"
-                    )
+                if other not in known - {name}:
+                    wrong = f"methods.{name}.{key}: there is no other method {other}"
+                    raise ValueError(f"{wrong}; correct its name")
+
+    def originals_of(self, method: str) -> int:
+        """Return from how many original models a method, `original` or `retrain` has a row."""
+        chosen = self.all_methods().get(method)
+        fewer = self.originals_of_others if chosen and not chosen.main else None
+        return fewer or self.originals
 
     def _check_trials(self) -> None:
         share = self.search.budget if self.search else 0
@@ -331,9 +340,8 @@ class Experiment(Section):
         return {"retain": retain, "forget": self.data.forgotten, "validation": self.data.validation}
 
     def _check_last_batches(self) -> None:
-        retain = self.data.train - self.data.forgotten
-        uses = [("training.batch", self.data.train, self.training), ("training.batch", retain, self.training)]
         sizes = self._sizes()
+        uses = [("training.batch", images, self.training) for images in (self.data.train, sizes["retain"])]
         if self.relearn:
             uses.append(("relearn.finetune.batch", sizes["forget"], self.relearn.finetune))
         for name, method in self.methods.items():
@@ -367,8 +375,7 @@ class Experiment(Section):
                     method = _replaced(self.methods[name], values)
                 except ValueError as error:
                     raise ValueError(f"search.spaces.{name}: {error}") from None
-                title = f"{method.called(name)}, trial {number}"
-                trials[trial] = method.model_copy(update={"title": title})
+                trials[trial] = method.model_copy(update={"title": f"{method.called(name)}, trial {number}"})
         return trials
 
     def trial_values(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -412,18 +419,16 @@ class Experiment(Section):
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of methods whose difference is computed."""
-        pairs = [pair for name in self.methods for pair in self._pairs_of(name)]
+        pairs: list[tuple[str, str]] = []
+        for name, method in self.methods.items():
+            others = [*([method.variant_of] if method.variant_of else []), *method.compare_with]
+            if name == self.swept_method():
+                others += self._swept()
+            if method.main and method.tuned_from and method.group != "control":
+                others += [other for other in [*self.shown(), "retrain"] if other != name]
+            pairs += [(name, other) for other in others]
         run = {*self.all_methods(), "retrain"}
         return [pair for pair in dict.fromkeys(pairs) if run.issuperset(pair)]
-
-    def _pairs_of(self, name: str) -> list[tuple[str, str]]:
-        method = self.methods[name]
-        others = [*([method.variant_of] if method.variant_of else []), *method.compare_with]
-        if name == self.swept_method():
-            others += self._swept()
-        if method.main and method.tuned_from and method.group != "control":
-            others += [other for other in [*self.shown(), "retrain"] if other != name]
-        return [(name, other) for other in others]
 
     def ablations(self) -> list[tuple[str, str]]:
         """Return every variant of a method, with that method."""
@@ -536,11 +541,7 @@ def _replaced(method: Method, values: dict[str, Any]) -> Method:
 
 
 def validate(content: Any, *, source: str = "config") -> Experiment:
-    """Check a configuration that has been read already.
-
-    Args:
-        content: the content of a configuration file.
-        source: the name of that file, for messages.
+    """Check a configuration that has been read already, from a file that messages call `source`.
 
     Raises:
         InputError: in one line for each mistake, which names the file, the key and the remedy.

@@ -17,9 +17,7 @@ def chosen(experiment: Experiment, scores: pd.DataFrame) -> dict[str, Any]:
     The score of a chosen trial is the largest of several noisy ones and so flatters it. It says nothing about
     the method: that is judged in another experiment, on another forget set.
 
-    Args:
-        experiment: an experiment with a `search`.
-        scores: its `scores.csv`. Several original models count by their mean; of equal trials, the first.
+    Several original models of `scores.csv` count by their mean; of equal trials, the first is taken.
 
     Returns:
         What the search was; `choices`, how each method was chosen; and `methods`, their definitions. Each
@@ -47,12 +45,6 @@ def chosen(experiment: Experiment, scores: pd.DataFrame) -> dict[str, Any]:
         described = {"title": experiment.methods[method].title, "tuned_from": method}
         tuned = trials[best].model_copy(update=described | {"variant_of": None, "compare_with": []})
         methods[f"{method}_tuned"] = tuned.model_dump(mode="json", exclude_defaults=True)
-    return {
-        "experiment": experiment.experiment,
-        "seed": experiment.seed,
-        "models": experiment.models,
-        "trials": search.trials,
-        "budget": search.budget,
-        "choices": choices,
-        "methods": methods,
-    }
+    of_experiment = {key: getattr(experiment, key) for key in ("experiment", "seed", "models")}
+    of_search = {"trials": search.trials, "budget": search.budget}
+    return of_experiment | of_search | {"choices": choices, "methods": methods}

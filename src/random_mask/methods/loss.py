@@ -7,6 +7,7 @@ models axis, and gives a value for each model. It needs nothing of torch but the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -37,7 +38,7 @@ class Model(Protocol):
         """The number of classes."""
 
     @property
-    def splits(self) -> dict[str, np.ndarray]:
+    def splits(self) -> Mapping[str, np.ndarray]:
         """The indices of the images of each split."""
 
     def generator(self, purpose: str) -> np.random.Generator:
@@ -52,6 +53,9 @@ class Loss(Section, ABC):
 
     A subclass gives its `name`, a literal that is also the name of its file, and describes its keys.
     """
+
+    if TYPE_CHECKING:  # a literal in each subclass, which makes it a field
+        name: str
 
     pairs: ClassVar[bool] = False
     """Whether it takes a second batch, of the split that the recipe names as `paired_with`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -82,6 +82,9 @@ class Perturbation(Section, ABC):
 
     A subclass gives its `name`, a literal that is also the name of its file, and describes its keys.
     """
+
+    if TYPE_CHECKING:  # a literal in each subclass, which makes it a field
+        name: str
 
     title: ClassVar[str]
     """How tables call a method that is named like the perturbation."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from random_mask.report.originals import intervals_of, pooled, verdict
+from random_mask.report.originals import differences, verdict
 
 __all__ = [
     "Agreement",
@@ -36,12 +36,7 @@ _ACCURACIES = ["retain_accuracy", "forget_accuracy", "test_accuracy"]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What is compared of a run.
-
-    Attributes:
-        scores: of `parse_scores`.
-        verdicts: of `pair_verdicts`, and of `claim_verdicts` where there are claims: words by subject.
-    """
+    """What is compared of a run: of `parse_scores`, and of `pair_verdicts` and `claim_verdicts`."""
 
     scores: pd.DataFrame
     verdicts: dict[str, str]
@@ -63,15 +58,10 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How far two runs, A and B, agree.
+    """How far two runs, A and B, agree: scores and forgetting quality by `compare_scores`, and verdicts.
 
-    Attributes:
-        scores: of `compare_scores`.
-        forgetting_quality: the same of the forgetting quality.
-        accuracy_difference: the largest absolute difference of an accuracy of a common row, in [0, 1].
-        verdicts: on every subject of both runs.
-        only_in_a: methods, single originals of a method and subjects of verdicts that B lacks.
-        only_in_b: those that A lacks.
+    `accuracy_difference` is the largest absolute one of a common row, in [0, 1]; `only_in_a` has the methods,
+    single originals of a method and subjects of verdicts that B lacks.
     """
 
     scores: pd.DataFrame
@@ -96,11 +86,7 @@ def compare(a: Run, b: Run) -> Agreement:
         scores=scores,
         forgetting_quality=compare_scores(a.scores, b.scores, "forgetting_quality"),
         accuracy_difference=float(np.abs(accuracies.to_numpy()).max()),
-        verdicts=[
-            Verdict(subject, words, b.verdicts[subject])
-            for subject, words in a.verdicts.items()
-            if subject in b.verdicts
-        ],
+        verdicts=[Verdict(of, words, b.verdicts[of]) for of, words in a.verdicts.items() if of in b.verdicts],
         only_in_a=_only_in(a, b),
         only_in_b=_only_in(b, a),
     )
@@ -108,9 +94,6 @@ def compare(a: Run, b: Run) -> Agreement:
 
 def parse_scores(text: str) -> pd.DataFrame:
     """Return `scores.csv` by (method, original), in the order of the file.
-
-    Args:
-        text: the contents of the file; columns that are not compared are ignored.
 
     Returns:
         [rows]: `n_models`, the accuracies in [0, 1], and the score and the forgetting quality, each with
@@ -137,13 +120,9 @@ def parse_comparisons(text: str) -> pd.DataFrame:
     Raises:
         ValueError: as `parse_scores` does.
     """
-    table = _parse(
-        text,
-        key=["a", "b", "original", "quantity"],
-        whole=["original"],
-        real=["difference", "low", "high"],
-    )
-    _check_order(table, ["low", "difference", "high"])
+    bounded = ["low", "difference", "high"]
+    table = _parse(text, key=["a", "b", "original", "quantity"], whole=["original"], real=bounded)
+    _check_order(table, bounded)
     return table
 
 
@@ -175,22 +154,12 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         [3, ...]: difference, low, high.
     """
     estimate = a[0] - b[0]
-    return np.stack(
-        [
-            estimate,
-            estimate - np.hypot(a[0] - a[1], b[2] - b[0]),
-            estimate + np.hypot(a[2] - a[0], b[0] - b[1]),
-        ]
-    )
+    below, above = np.hypot(a[0] - a[1], b[2] - b[0]), np.hypot(a[2] - a[0], b[0] - b[1])
+    return np.stack([estimate, estimate - below, estimate + above])
 
 
 def compare_scores(a: pd.DataFrame, b: pd.DataFrame, quantity: str = "score") -> pd.DataFrame:
-    """Compare a quantity of the rows that both runs have.
-
-    Args:
-        a: of `parse_scores`.
-        b: the same of the other run.
-        quantity: `score` or `forgetting_quality`.
+    """Compare the score or the forgetting quality of the rows that both runs have, of `parse_scores`.
 
     Returns:
         [common rows] by (method, original), in the order of `a`: `a`, `b` and `difference`, each with `_low`
@@ -198,39 +167,22 @@ def compare_scores(a: pd.DataFrame, b: pd.DataFrame, quantity: str = "score") ->
         contains 0.
     """
     common = a.index.intersection(b.index, sort=False)
-    columns = [quantity, f"{quantity}_low", f"{quantity}_high"]
-    sides = {side: table.loc[common, columns].to_numpy().T for side, table in (("a", a), ("b", b))}
-    sides["difference"] = difference(sides["a"], sides["b"])
-    _, low, high = sides["difference"]
-    values = {
-        f"{name}{end}": row
-        for name, rows in sides.items()
-        for end, row in zip(("", "_low", "_high"), rows, strict=True)
-    }
-    values |= {"n_a": a.loc[common, "n_models"], "n_b": b.loc[common, "n_models"]}
-    return pd.DataFrame(values, index=common).assign(agrees=(low <= 0) & (high >= 0))
+    ends = ["", "_low", "_high"]
+    of_a, of_b = (table.loc[common, [quantity + end for end in ends]].to_numpy().T for table in (a, b))
+    found = pd.DataFrame(index=common)
+    for name, rows in (("a", of_a), ("b", of_b), ("difference", difference(of_a, of_b))):
+        found[[name + end for end in ends]] = rows.T
+    found["n_a"], found["n_b"] = a.loc[common, "n_models"], b.loc[common, "n_models"]
+    return found.assign(agrees=found["difference_low"].le(0) & found["difference_high"].ge(0))
 
 
 def pair_verdicts(comparisons: pd.DataFrame) -> dict[str, str]:
-    """Return the verdict on each pair of methods by score, over all original models, in the paper's words.
-
-    Args:
-        comparisons: of `parse_comparisons`.
-    """
-    scores = comparisons[comparisons["quantity"] == "score"]
-    return {
-        f"{a}, {b}": verdict(found.low, found.high)
-        for (a, b), rows in scores.groupby(["a", "b"], sort=False)
-        for found in [pooled(intervals_of(rows, "difference", "low", "high"))]
-    }
+    """Return the verdict on each pair of methods of `comparisons.csv` by score, in the paper's words."""
+    return {f"{a}, {b}": verdict(of.low, of.high) for (a, b), of in differences(comparisons).items()}
 
 
 def claim_verdicts(claims: pd.DataFrame) -> dict[str, str]:
-    """Return the verdict on each claim.
-
-    Args:
-        claims: of `parse_claims`.
-    """
+    """Return the verdict on each claim of `claims.csv`."""
     return dict(zip("claim " + claims["id"], claims["verdict"], strict=True))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,7 +22,7 @@ from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
-from random_mask.report.originals import intervals_of, pooled
+from random_mask.report.originals import differences, pooled
 from random_mask.settings import Number, Section
 
 __all__ = [
@@ -75,14 +76,17 @@ class Results:
     def difference(self, a: str, b: str) -> Interval:
         """Return the score of a method less that of another, over the original models."""
         self.need(a, b)
-        table = self.comparisons
-        rows = table[(table["quantity"] == "score") & (table["a"] == a) & (table["b"] == b)]
-        if rows.empty:
+        if (a, b) not in self._differences:
             raise UntestableError(f"{a} and {b} were not compared")
-        return pooled(intervals_of(rows, "difference", "low", "high"))
+        return self._differences[a, b]
+
+    @cached_property
+    def _differences(self) -> dict[tuple[str, str], Interval]:
+        return differences(self.comparisons)
 
 
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+"""Two methods."""
 
 
 class Difference(Section):
@@ -90,9 +94,7 @@ class Difference(Section):
 
     words: ClassVar[str] = "score of {of[0]} - score of {of[1]}"
     kind: Literal["difference"]
-    """The quantity."""
     of: Pair
-    """The two methods."""
 
     def _estimate(self, results: Results) -> Interval:
         return results.difference(*self.of)
@@ -103,16 +105,13 @@ class Lead(Section):
 
     words: ClassVar[str] = "smallest of score of {of} - score of another tuned method"
     kind: Literal["lead"]
-    """The quantity."""
     of: str
-    """The method."""
 
     def _estimate(self, results: Results) -> Interval:
         others = [name for name in results.tuned if name != self.of]
         if len(others) < FEWEST_LED:
-            raise UntestableError(
-                f"needs {FEWEST_LED} other tuned methods, of which there {_are(len(others))}"
-            )
+            few = f"needs {FEWEST_LED} other tuned methods, of which there {_are(len(others))}"
+            raise UntestableError(few)
         found = [results.difference(self.of, other) for other in others]
         # To lead is to lead each of them, so none of the comparisons needs a correction for their number.
         return Interval(*(min(getattr(one, end) for one in found) for end in ("estimate", "low", "high")))
@@ -123,9 +122,7 @@ class Share(Section):
 
     words: ClassVar[str] = "score of {of} - {share:g} x score of retrain"
     kind: Literal["share"]
-    """The quantity."""
     of: str
-    """The method."""
     share: Annotated[Number, Field(gt=0)]
     """The share of the ceiling."""
 
@@ -142,13 +139,12 @@ class Spread(Section):
 
     words: ClassVar[str] = "spread of {of[0]} / spread of {of[1]}"
     kind: Literal["spread"]
-    """The quantity."""
     of: Pair
-    """The two methods."""
 
     def _estimate(self, results: Results) -> Interval:
         results.need(*self.of)
-        originals = sorted(results.scores.loc[results.scores["method"] == self.of[0], "original"])
+        of_a, of_b = (set(results.scores.loc[results.scores["method"] == of, "original"]) for of in self.of)
+        originals = sorted(of_a & of_b)
         fleets = [[results.examples[f"{of}/{number}/confidences"] for of in self.of] for number in originals]
         return pooled([spread_ratio(a, b) for a, b in fleets])
 
@@ -158,11 +154,8 @@ class Distance(Section):
 
     words: ClassVar[str] = "distance of {of[0]} from retraining by {measure} - that of {of[1]}"
     kind: Literal["distance"]
-    """The quantity."""
     of: Pair
-    """The two methods."""
     measure: ShownMeasure
-    """The measure."""
 
     def _estimate(self, results: Results) -> Interval:
         results.need(*self.of)
@@ -177,7 +170,6 @@ class RankCorrelation(Section):
 
     words: ClassVar[str] = "rank correlation of the score and {of}"
     kind: Literal["rank_correlation"]
-    """The quantity."""
     of: ShownMeasure
     """The measure; it is turned so that more is better."""
 

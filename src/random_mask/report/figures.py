@@ -1,4 +1,8 @@
-"""The figures of the paper. Each function draws one from tables and arrays, and reads no file."""
+"""The figures of the paper. Each function draws one from tables and arrays, and reads no file.
+
+Throughout, `table` is `scores.csv` unless another file is named, `methods` are unlearning methods in the
+order of the figure, `labels` are theirs, and `fleets` are the arrays of each method's evaluation.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -66,12 +71,11 @@ MARKERS = "osD^vP*X<>"
 QUANTITIES = {"score": "score", "forgetting_quality": "forgetting quality"}
 """What the figures of all methods show, and what it is called there."""
 
+Fleets = Mapping[str, Mapping[str, np.ndarray]]
+
 BROWSER_DPI = 180
 """Of PNGs: as wide as a window of 1300 pixels leaves room for in the HTML report."""
-UNDATED = {
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    ".png": {"Software": None},
-}
+UNDATED = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}, ".png": {"Software": None}}
 
 
 def save(figure: Figure, *paths: Path) -> None:
@@ -83,30 +87,16 @@ def save(figure: Figure, *paths: Path) -> None:
 
 
 def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
-    """Draw the score of each method with its interval, between the floor and the ceiling.
-
-    Args:
-        table: `scores.csv`.
-        methods: unlearning methods, in the order of the rows.
-        labels: of the methods.
-    """
+    """Draw the score of each method with its interval, between the floor and the ceiling."""
     rows = ["original", *methods, "retrain"]
     height = 0.5 + min(0.28, (HEIGHT - 0.5) / len(rows)) * len(rows)
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True)
     for axes, (column, title) in zip(panels, QUANTITIES.items(), strict=True):
         _bounds(axes, table, column, vertical=True)
         for place, method in enumerate(rows):
-            chosen = table[table["method"] == method].sort_values("original")
-            axes.errorbar(
-                chosen[column],
-                place + _offsets(len(chosen)),
-                xerr=_errors(chosen, column),
-                fmt="o",
-                color=labels.colour(method),
-            )
+            _points(axes, place, table[table["method"] == method], column, "o", labels.colour(method))
         axes.set(xlabel=title, xlim=(-0.008, None))
-    panels[0].set_yticks(range(len(rows)), [labels(method) for method in rows])
-    panels[0].set_ylim(len(rows) - 0.3, -0.7)
+    _name_rows(panels[0], [labels(method) for method in rows])
     sns.despine(figure)
     return figure
 
@@ -128,23 +118,18 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour 
         "score": ("score", "o", "-", colour),
     }
     for (column, (name, marker, line, paint)), shift in zip(styles.items(), (-0.004, 0.004), strict=True):
-        left.errorbar(
-            means.index + shift,
-            means[column],
-            yerr=_errors(means, column),
-            marker=marker,
-            ls=line,
-            color=paint,
-            label=name,
-        )
+        style: dict[str, Any] = {"marker": marker, "ls": line, "color": paint, "label": name}
+        left.errorbar(means.index + shift, means[column], yerr=_errors(means, column), **style)
     _bounds(left, table, "score", vertical=False)
     left.set(xlabel="mask ratio", ylabel="score,\nforgetting quality", ylim=(-0.008, None))
     _legend_above(left, columns=2)
-    parts = {"retain": ("-", "o"), "forget": ("--", "s"), "test": (":", "^")}
-    for (part, (line, marker)), paint in zip(
-        parts.items(), [sns.color_palette("colorblind")[i] for i in (3, 4, 9)], strict=True
+    for part, line, marker, place in (
+        ("retain", "-", "o", 3),
+        ("forget", "--", "s", 4),
+        ("test", ":", "^", 9),
     ):
-        right.plot(means.index, means[f"{part}_accuracy"], ls=line, marker=marker, color=paint, label=part)
+        style = {"marker": marker, "ls": line, "color": sns.color_palette("colorblind")[place], "label": part}
+        right.plot(means.index, means[f"{part}_accuracy"], **style)
     right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
     _legend_above(right, columns=3)
     sns.despine(figure)
@@ -161,24 +146,16 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Lab
     """
     if not pairs:
         return _note("no variant of another method in the configuration")
+    table = table.rename(columns={"low": "difference_low", "high": "difference_high"})
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.8 + 0.2 * len(pairs)), sharey=True)
     markers = dict(zip(dict.fromkeys(plain for _, plain in pairs), cycle(MARKERS), strict=False))
     for axes, (quantity, name) in zip(panels, QUANTITIES.items(), strict=True):
         axes.axvline(0, color="0.35", lw=0.8, ls=":", zorder=1)
         for place, (variant, plain) in enumerate(pairs):
             of_pair = (table["a"] == variant) & (table["b"] == plain) & (table["quantity"] == quantity)
-            rows = table[of_pair].sort_values("original")
-            errors = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
-            axes.errorbar(
-                rows["difference"],
-                place + _offsets(len(rows)),
-                xerr=errors,
-                fmt=markers[plain],
-                color=labels.colour(plain),
-            )
+            _points(axes, place, table[of_pair], "difference", markers[plain], labels.colour(plain))
         axes.set(xlabel=f"difference of the {name}")
-    panels[0].set_yticks(range(len(pairs)), [labels(variant) for variant, _ in pairs])
-    panels[0].set_ylim(len(pairs) - 0.3, -0.7)
+    _name_rows(panels[0], [labels(variant) for variant, _ in pairs])
     handles = [
         Line2D([], [], ls="", marker=marker, color=labels.colour(plain), label=f"against {labels(plain)}")
         for plain, marker in markers.items()
@@ -188,44 +165,28 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Lab
     return figure
 
 
-def confidences(
-    fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str], labels: Labels
-) -> Figure:
+def confidences(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
     """Draw the confidences of six forget examples under the models of each fleet.
 
     The examples are those at six evenly spaced ranks of the oracle's median confidence: no hand-picked ones.
-
-    Args:
-        fleets: arrays of each method's evaluation.
-        methods: unlearning methods.
-        labels: of the methods.
     """
     rows = ["oracle", *methods]
     oracle = fleets["retrain"]["oracle_confidences"]
     ranked = np.argsort(np.median(oracle, axis=0), kind="stable")
     chosen = ranked[np.linspace(0, len(ranked) - 1, 6).round().astype(int)]
     figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 0.9 + 0.34 * len(rows)), sharey=True)
-    spread = np.random.default_rng(0).uniform(
-        -0.22, 0.22, size=max(len(f["confidences"]) for f in fleets.values())
-    )
+    most = max(len(fleet["confidences"]) for fleet in fleets.values())
+    spread = np.random.default_rng(0).uniform(-0.22, 0.22, size=most)
     for axes, example in zip(grid.flat, chosen, strict=True):
         for place, method in enumerate(rows):
             values = (oracle if method == "oracle" else fleets[method]["confidences"])[:, example]
             paint = labels.colour(method)
-            axes.plot(
-                values,
-                place + spread[: len(values)],
-                "o",
-                ms=2.5,
-                mew=0,
-                alpha=0.8 if len(values) <= 32 else 0.3,
-                color=paint,
-            )
+            alpha = 0.8 if len(values) <= 32 else 0.3
+            axes.plot(values, place + spread[: len(values)], "o", ms=2.5, mew=0, alpha=alpha, color=paint)
             axes.plot([np.median(values)] * 2, [place - 0.34, place + 0.34], lw=1.6, color=paint)
         axes.axvline(0, color="0.8", lw=0.6, zorder=0)
-        axes.set_title(
-            f"image {fleets['retrain']['image'][example]}, class {fleets['retrain']['label'][example]}"
-        )
+        image, label = (fleets["retrain"][name][example] for name in ("image", "label"))
+        axes.set_title(f"image {image}, class {label}")
     for axes in grid[:, 0]:
         axes.set_yticks(range(len(rows)), [labels(method) for method in rows])
     grid[0, 0].invert_yaxis()
@@ -234,16 +195,8 @@ def confidences(
     return figure
 
 
-def epsilons(
-    fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str], labels: Labels
-) -> Figure:
-    """Draw how the epsilons of the forget examples fall into the buckets of the metric.
-
-    Args:
-        fleets: arrays of each method's evaluation.
-        methods: unlearning methods.
-        labels: of the methods.
-    """
+def epsilons(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
+    """Draw how the epsilons of the forget examples fall into the buckets of the metric."""
     rows = [*methods, "retrain"]
     models = len(fleets["retrain"]["confidences"])
     # The buckets of the metric, and one bin for all that lies beyond and earns nothing.
@@ -263,26 +216,15 @@ def epsilons(
     return figure
 
 
-def training(
-    fleets: Mapping[str, Mapping[str, np.ndarray]], methods: Sequence[str], labels: Labels
-) -> Figure:
-    """Draw loss and accuracy on the training images by epoch: mean of the models and its 95 % interval.
-
-    Args:
-        fleets: arrays of each method's evaluation.
-        methods: unlearning methods.
-        labels: of the methods.
-    """
+def training(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
+    """Draw loss and accuracy on the training images by epoch: mean of the models and its 95 % interval."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
     for axes, quantity in zip(panels, ("loss", "accuracy"), strict=True):
         for method, marker in zip(["retrain", *methods], cycle(MARKERS), strict=False):
             found = [interval_of_mean(values) for values in fleets[method][f"history_{quantity}"].T]
-            epochs = np.arange(1, len(found) + 1)
             mean, half = [one.estimate for one in found], [one.high - one.estimate for one in found]
-            axes.errorbar(
-                epochs, mean, yerr=half, marker=marker, ms=3, capsize=1.5,
-                color=labels.colour(method), label=labels(method),
-            )  # fmt: skip
+            style = labels.style(method) | {"marker": marker, "ms": 3, "capsize": 1.5}
+            axes.errorbar(np.arange(1, len(found) + 1), mean, yerr=half, **style)
         axes.set(xlabel="epoch", ylabel=f"training {quantity}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_yscale("log")
@@ -292,18 +234,12 @@ def training(
     return figure
 
 
-def _legend_above(axes: plt.Axes, columns: int) -> None:
+def _legend_above(axes: Axes, columns: int) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, columnspacing=1.2)
 
 
 def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
-    """Draw the score of each method against the number of models of its fleet, with intervals.
-
-    Args:
-        table: `scores_by_n.csv`.
-        methods: unlearning methods.
-        labels: of the methods.
-    """
+    """Draw the score of each method against the number of models of its fleet: `scores_by_n.csv`."""
     if table.empty:
         return _note("needs fleets of at least 8 models")
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
@@ -314,15 +250,8 @@ def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
         part = table[table["method"] == method]
         # A little apart, so that the intervals do not cover each other.
         places = np.log2(part["models"]) + 0.06 * (place - (len(rows) - 1) / 2)
-        axes.errorbar(
-            places,
-            part["score"],
-            yerr=_errors(part, "score"),
-            marker="o",
-            ms=3.5,
-            color=labels.colour(method),
-            label=labels(method),
-        )
+        style = labels.style(method) | {"marker": "o", "ms": 3.5}
+        axes.errorbar(places, part["score"], yerr=_errors(part, "score"), **style)
     sizes = sorted(table["models"].unique())
     axes.set_xticks(np.log2(sizes), [str(n) for n in sizes])
     axes.set(ylim=(-0.008, None))
@@ -331,11 +260,7 @@ def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
 
 
 def agreement(correlations: pd.DataFrame) -> Figure:
-    """Draw how far the measures rank the methods alike.
-
-    Args:
-        correlations: of `random_mask.report.measures.correlations`.
-    """
+    """Draw how far the measures rank the methods alike, by their `correlations`."""
     if correlations.empty:
         return _note(f"needs at least {FEWEST_METHODS} methods")
     known = correlations.dropna(how="all").dropna(how="all", axis=1)
@@ -373,9 +298,16 @@ def _note(text: str) -> Figure:
     return figure
 
 
-def _offsets(originals: int) -> np.ndarray:
-    """Return how far the points of several originals lie from the middle of their row."""
-    return np.linspace(-0.2, 0.2, originals) if originals > 1 else np.zeros(1)
+def _points(axes: Axes, place: int, table: pd.DataFrame, column: str, marker: str, colour: Colour) -> None:
+    """Draw a quantity with its intervals in a row, the originals one below the other."""
+    rows = table.sort_values("original")
+    offsets = np.linspace(-0.2, 0.2, len(rows)) if len(rows) > 1 else np.zeros(1)
+    axes.errorbar(rows[column], place + offsets, xerr=_errors(rows, column), fmt=marker, color=colour)
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.3, -0.7)
 
 
 def _errors(rows: pd.DataFrame, column: str) -> list[pd.Series]:
@@ -383,7 +315,7 @@ def _errors(rows: pd.DataFrame, column: str) -> list[pd.Series]:
     return [rows[column] - rows[f"{column}_low"], rows[f"{column}_high"] - rows[column]]
 
 
-def _bounds(axes: plt.Axes, table: pd.DataFrame, column: str, *, vertical: bool) -> None:
+def _bounds(axes: Axes, table: pd.DataFrame, column: str, *, vertical: bool) -> None:
     """Draw the ceiling, retrain against retrain with its interval, and the floor, which is 0."""
     ceiling: Any = over_originals(table).loc["retrain"]
     line, span = (axes.axvline, axes.axvspan) if vertical else (axes.axhline, axes.axhspan)

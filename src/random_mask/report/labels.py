@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import seaborn as sns
 
 from random_mask.experiment.config import Experiment
@@ -52,3 +54,7 @@ class Labels:
     def colour(self, method: str) -> Colour:
         """Return the colour of a method."""
         return self._colours[method]
+
+    def style(self, method: str) -> dict[str, Any]:
+        """Return colour and name of a method as Matplotlib takes them."""
+        return {"color": self.colour(method), "label": self(method)}

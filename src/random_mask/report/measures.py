@@ -51,13 +51,7 @@ FEWEST_METHODS = 8
 
 
 def nearness(measures: pd.DataFrame, a: str, b: str, measure: str) -> Interval | None:
-    """Return how far a method is from what retraining reaches, less how far another is, over the originals.
-
-    Args:
-        measures: `measures.csv`.
-        a: a method.
-        b: the other.
-        measure: one of `MEASURES`.
+    """Return how far method `a` is from what retraining reaches, less how far `b` is, over the originals.
 
     Returns:
         With its 95 % interval; below zero, `a` is nearer. None where the measure is not known of both.
@@ -70,6 +64,8 @@ def nearness(measures: pd.DataFrame, a: str, b: str, measure: str) -> Interval |
     rows = measures[(measures["measure"] == measure) & measures["method"].isin([a, b])]
     found = []
     for _, of_original in rows.groupby("original"):
+        if len(of_original) < 2:  # of an original that one of them was not applied to
+            continue
         known = of_original.dropna().set_index("method")
         if len(known) < 2:
             return None
@@ -87,10 +83,6 @@ def correlations(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
     Several original models are averaged first. The retrained fleet and the untouched original are left out:
     they are no methods, and all measures agree on them.
-
-    Args:
-        measures: `measures.csv`.
-        scores: `scores.csv`.
 
     Returns:
         A square table by measure, "score" the first; NaN where a measure is unknown, or the same for every

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from random_mask.experiment.config import Experiment
@@ -14,7 +15,7 @@ from random_mask.metrics.competition import points
 from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import sentence
 from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of, verdict
+from random_mask.report.originals import differences, over_originals, pooled_by, rows_of, verdict
 
 __all__ = ["as_tex", "collect", "escape", "plain"]
 
@@ -80,9 +81,7 @@ def collect(
     comparisons: pd.DataFrame,
     masks: Mapping[str, pd.DataFrame],
     costs: pd.DataFrame,
-    model: Mapping[str, int],
-    environment: Mapping[str, str],
-    reference: str,
+    run: Mapping[str, Any],
     simulation: pd.DataFrame,
     measures: pd.DataFrame,
     choices: Sequence[Mapping[str, Any]],
@@ -91,27 +90,15 @@ def collect(
 ) -> dict[str, str]:
     """Return every number and word that the paper takes from the run.
 
-    Args:
-        experiment: the configuration.
-        scores: `scores.csv`.
-        comparisons: `comparisons.csv`.
-        masks: for each random-mask method, its rows of `masks.csv`.
-        costs: `costs.csv`.
-        model: `weights` and `live_weights` of the network, `classes`, and images to `retain` and to `forget`.
-        environment: what computed the run: machine and versions.
-        reference: the processor whose speed is the price of the work.
-        simulation: `simulation.csv`.
-        measures: `measures.csv`.
-        choices: the `chosen.yaml` that methods are taken from, if there is one.
-        claims: `claims.csv`.
-        reference_models: models a fleet of the authors' own run of this experiment, if there is one.
+    What is named like a file is its contents; `masks` are its rows by method, `choices` the contents of each
+    `chosen.yaml` that methods are taken from, and `reference_models` is N in the authors' results.
     """
     # How the work is cut into jobs changes nothing that is printed, and trials have a file of their own.
     configured = experiment.model_dump(mode="json", exclude={"shards", "search", "tuned"})
     numbers = {"experiment": escape(experiment.experiment)}
     numbers |= {f"config/{key}": text for key, text in _leaves(configured)}
     numbers |= _simulation(simulation)
-    numbers |= _derived(experiment, model)
+    numbers |= _derived(experiment, run["model"])
     numbers |= _scores(scores)
     numbers |= _comparisons(comparisons)
     numbers |= _measures(measures, scores, experiment.swept_method(), experiment.unmasked())
@@ -126,8 +113,8 @@ def collect(
         numbers["tuning/budget"] = f"{100 * content['budget']:g}"
     numbers["cost/models"] = str(costs["models"].sum())
     numbers["cost/core_hours"] = f"{costs['seconds'].sum() / 3600:.2f}"
-    numbers["cost/reference"] = escape(reference)
-    return numbers | {f"machine/{key}": escape(value) for key, value in environment.items()}
+    numbers["cost/reference"] = escape(run["reference"])
+    return numbers | {f"machine/{key}": escape(value) for key, value in run["environment"].items()}
 
 
 def _prose(text: str) -> str:
@@ -144,11 +131,10 @@ def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
         return [leaf for k, inner in zip(keys, value, strict=True) for leaf in _leaves(inner, f"{prefix}{k}")]
     if isinstance(value, list):
         return [(prefix.rstrip("/"), ", ".join(plain(item) for item in value))]
-    leaves = [(prefix.rstrip("/"), plain(value))]
-    if prefix.endswith("/ratio/") and isinstance(value, float):
-        leaves.append((f"{prefix.rstrip('/')}_percent", f"{100 * value:g}"))
-    if prefix == "seed/":
-        leaves = [("seed", str(value))]
+    key = prefix.rstrip("/")
+    leaves = [(key, str(value) if key == "seed" else plain(value))]
+    if key.endswith("/ratio") and isinstance(value, float):
+        leaves.append((f"{key}_percent", f"{100 * value:g}"))
     return leaves
 
 
@@ -163,11 +149,7 @@ def plain(value: Any) -> str:
 
 
 def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]:
-    lowest = float(points([math.log(experiment.models)], experiment.models)[0])
-    buckets = 0
-    while buckets < 64 and float(points([0.5 * buckets], experiment.models)[0]) > 0:
-        lowest = float(points([0.5 * buckets], experiment.models)[0])
-        buckets += 1
+    earned = [float(each) for each in points(0.5 * np.arange(64), experiment.models) if each > 0]
     shown = experiment.shown()
     several = {"methods/all": str(len(shown))} if len(shown) > len(experiment.drawn()) else {}
     repairs = [one.finetune[0] for one in experiment.methods.values() if one.masks() and one.finetune]
@@ -179,8 +161,8 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
         "data/retain": plain(model["retain"]),
         "data/forget": plain(model["forget"]),
         "data/classes": str(model["classes"]),
-        "metric/buckets": str(buckets),
-        "metric/lowest_points": rf"\ensuremath{{2^{{{round(math.log2(lowest))}}}}}" if buckets else "0",
+        "metric/buckets": str(len(earned)),
+        "metric/lowest_points": rf"\ensuremath{{2^{{{round(math.log2(earned[-1]))}}}}}" if earned else "0",
         "model/weights": plain(model["weights"]),
         "model/live_weights": plain(model["live_weights"]),
         "model/dead_share": f"{100 * dead:.0f}",
@@ -212,9 +194,7 @@ def _percent(part: float, whole: float) -> str:
 
 def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     numbers: dict[str, str] = {}
-    chosen = comparisons[comparisons["quantity"] == "score"]
-    for (a, b), rows in chosen.groupby(["a", "b"], sort=False):
-        found = pooled(intervals_of(rows, "difference", "low", "high"))
+    for (a, b), found in differences(comparisons).items():
         numbers |= _difference(f"compare/{a}/{b}", found, verdict(found.low, found.high))
     return numbers
 
@@ -230,12 +210,10 @@ def _measures(
     numbers = {}
     # What is not known, as U-LiRA of a few models, has no number.
     known = measures.dropna(subset="value")
-    for (method, measure), rows in known.groupby(["method", "measure"], sort=False):
-        of_all = pooled(intervals_of(rows, "value", "low", "high"))
+    for (method, measure), of_all in pooled_by(known, ["method", "measure"], "value").items():
         for suffix, value in (("", of_all.estimate), ("_low", of_all.low), ("_high", of_all.high)):
-            numbers[f"measures/{method}/{measure}{suffix}"] = (
-                UNKNOWN if math.isnan(value) else f"{value:z.3f}"
-            )
+            text = UNKNOWN if math.isnan(value) else f"{value:z.3f}"
+            numbers[f"measures/{method}/{measure}{suffix}"] = text
     for measure in MEASURES:
         if masked and unmasked and (found := nearness(measures, masked, unmasked, measure)):
             words = "nearer" if found.high < 0 else "farther" if found.low > 0 else UNDECIDED
@@ -250,10 +228,8 @@ def _measures(
 
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
-    numbers = {
-        f"simulation/{row.case}/{row.models}": f"{row.forgetting_quality:.3f}" for row in rows_of(simulation)
-    }
-    return numbers | {
+    columns = zip(simulation["case"], simulation["models"], simulation["forgetting_quality"], strict=True)
+    return {f"simulation/{case}/{n}": f"{quality:.3f}" for case, n, quality in columns} | {
         "simulation/examples": plain(int(simulation["examples"].iloc[0])),
         "simulation/largest_standard_error": f"{simulation['standard_error'].max():.3f}",
     }

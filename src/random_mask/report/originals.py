@@ -11,7 +11,7 @@ import pandas as pd
 
 from random_mask.metrics.intervals import Interval, interval_of_mean
 
-__all__ = ["intervals_of", "over_originals", "pooled", "rows_of", "verdict"]
+__all__ = ["differences", "over_originals", "pooled", "pooled_by", "rows_of", "verdict"]
 
 
 def pooled(intervals: Sequence[Interval]) -> Interval:
@@ -21,9 +21,6 @@ def pooled(intervals: Sequence[Interval]) -> Interval:
     does not average out: the mean square of their half widths is taken whole. The spread of the originals'
     estimates adds the square of the half width of Student's interval of their mean. A single original has no
     such spread; its interval is returned as it is, and does not contain the chance of having trained it.
-
-    Args:
-        intervals: one for each original model.
     """
     if len(intervals) == 1:
         return intervals[0]
@@ -34,23 +31,32 @@ def pooled(intervals: Sequence[Interval]) -> Interval:
     return Interval(mean.estimate, mean.estimate - math.sqrt(below), mean.estimate + math.sqrt(above))
 
 
+def pooled_by(
+    table: pd.DataFrame, by: str | list[str], estimate: str, low: str = "low", high: str = "high"
+) -> dict[Any, Interval]:
+    """Return the pooled quantity of three columns of a table, for each value of `by`, in their order."""
+    return {
+        key: pooled([Interval(*row) for row in rows_of(rows[[estimate, low, high]])])
+        for key, rows in table.groupby(by, sort=False)
+    }
+
+
 def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
     """Return `scores.csv` by method: means over the original models, intervals as `pooled` makes them.
 
     No score is below 0, nor is an interval.
     """
-    groups = scores.groupby("method", sort=False)
-    means = groups.mean(numeric_only=True)
+    means = scores.groupby("method", sort=False).mean(numeric_only=True)
     for column in ("score", "forgetting_quality"):
-        for method, rows in groups:
-            interval = pooled(intervals_of(rows, column, f"{column}_low", f"{column}_high"))
-            means.loc[method, [f"{column}_low", f"{column}_high"]] = max(interval.low, 0.0), interval.high
+        low, high = f"{column}_low", f"{column}_high"
+        for method, interval in pooled_by(scores, "method", column, low, high).items():
+            means.loc[method, [low, high]] = max(interval.low, 0.0), interval.high
     return means
 
 
-def intervals_of(rows: pd.DataFrame, estimate: str, low: str, high: str) -> list[Interval]:
-    """Return the intervals in three columns of a table, one for each row."""
-    return [Interval(*row) for row in rows_of(rows[[estimate, low, high]])]
+def differences(comparisons: pd.DataFrame) -> dict[tuple[str, str], Interval]:
+    """Return the differences of two methods' scores over the originals, by pair, of `comparisons.csv`."""
+    return pooled_by(comparisons[comparisons["quantity"] == "score"], ["a", "b"], "difference")
 
 
 def rows_of(table: pd.DataFrame) -> Iterable[Any]:

@@ -14,16 +14,11 @@ __all__ = ["claims", "comparisons", "page", "scores"]
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores with their 95 % intervals, their share of the ceiling, and the accuracies.
+    """Return scores, intervals, shares of the ceiling and accuracies as text, of `agreement.parse_scores`.
 
-    Args:
-        table: `scores.csv` by (method, original), of `agreement.parse_scores`.
-
-    Returns:
-        [rows of the table] of text. The original model has its column where there are several.
+    The original model has its column where there are several.
     """
-    retrained = table.index.get_level_values("method") == "retrain"
-    ceiling = table.loc[retrained, "score"].mean()
+    ceiling = table.loc[table.index.get_level_values("method") == "retrain", "score"].mean()
     shown = pd.DataFrame(index=table.index)
     shown["score"] = table["score"].map("{:.3f}".format)
     shown["95 % interval"] = _interval(table["score_low"], table["score_high"])
@@ -34,14 +29,7 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparisons(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the paired differences, and what each allows to say.
-
-    Args:
-        table: `comparisons.csv`, of `agreement.parse_comparisons`.
-
-    Returns:
-        [rows of the table] of text, with the original model as in `scores`.
-    """
+    """Return the paired differences and what each allows to say as text, of `agreement.parse_comparisons`."""
     shown = pd.DataFrame(
         {
             "method": table["a"],
@@ -57,14 +45,7 @@ def comparisons(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the claims with their verdicts, and what each follows from.
-
-    Args:
-        table: `claims.csv`.
-
-    Returns:
-        [claims] of text.
-    """
+    """Return the claims of `claims.csv` with their verdicts, and what each follows from, as text."""
     known = table["verdict"] != NOT_TESTABLE
     found = table["estimate"].map("{:.3f} ".format) + _interval(table["low"], table["high"])
     return pd.DataFrame(

@@ -1,4 +1,8 @@
-"""The tables of the paper, as LaTeX tabulars."""
+"""The tables of the paper, as LaTeX tabulars.
+
+Throughout, `methods` are unlearning methods in the order of the rows, `labels` are theirs, and `page` is how
+many rows fit on a page, for a table that may break over pages.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from random_mask.report.claims import NOT_TESTABLE, SUPPORTED
 from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
 from random_mask.report.numbers import KINDS, UNKNOWN, escape, plain
-from random_mask.report.originals import intervals_of, over_originals, pooled, rows_of
+from random_mask.report.originals import over_originals, pooled_by, rows_of
 from random_mask.training.recipe import Recipe
 
 __all__ = [
@@ -66,14 +70,7 @@ def tabular(
 
 
 def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels, *, page: int | None = None) -> str:
-    """Return the main table: a row for each method, pooled over the original models.
-
-    Args:
-        table: `scores.csv`.
-        methods: unlearning methods, in the order of the rows.
-        labels: of the methods.
-        page: rows that fit on a page, if it may break over pages.
-    """
+    """Return the main table, of `scores.csv`: a row for each method, pooled over the original models."""
     means = over_originals(table)
     ceiling, retraining = means["score"]["retrain"], means["seconds_per_model"]["retrain"]
     rows: list[list[str]] = []
@@ -102,12 +99,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels, *, page:
 
 
 def masks(counts: Mapping[str, pd.DataFrame], labels: Labels) -> str:
-    """Return the share of the weights of each kind that each method with a mask sets to zero.
-
-    Args:
-        counts: the rows of `masks.csv`, by method.
-        labels: of the methods.
-    """
+    """Return the share of the weights of each kind that methods mask: of `masks.csv`, its rows by method."""
     if not counts:
         return tabular("@{}l@{}", ["Tensors"], [["no method of this table draws masks"]])
     rows: list[list[str]] = []
@@ -123,36 +115,18 @@ def masks(counts: Mapping[str, pd.DataFrame], labels: Labels) -> str:
 
 
 def measures(
-    table: pd.DataFrame,
-    methods: Sequence[str],
-    labels: Labels,
-    *,
-    main: bool = True,
-    page: int | None = None,
+    table: pd.DataFrame, methods: Sequence[str], labels: Labels, *, main: bool = True, page: int | None = None
 ) -> str:
-    """Return the other measures: a row for each method, pooled over the original models.
-
-    Args:
-        table: `measures.csv`.
-        methods: unlearning methods, in the order of the rows.
-        labels: of the methods.
-        main: the main measures, or else the others.
-        page: rows that fit on a page, if it may break over pages.
-    """
+    """Return measures of `measures.csv`, the main or else the other ones: a row for each method, pooled."""
     there = set(table["measure"])
     shown = {name: of for name, of in MEASURES.items() if of.in_table == main and name in there}
-    found = {
-        key: pooled(intervals_of(rows, "value", "low", "high"))
-        for key, rows in table.groupby(["method", "measure"])
-    }
+    found = pooled_by(table, ["method", "measure"], "value")
     names = ["original", *methods, "retrain"]
     rows = [[escape(labels(name)), *(_bracketed(found[name, key]) for key in shown)] for name in names]
-    head = ["Method", *(measure.head for measure in shown.values())]
+    above = " & ".join(["Method", *(measure.head for measure in shown.values())]) + r" \\"
     ideal = ["", *(measure.ideal for measure in shown.values())]
-    above = " & ".join(head) + r" \\"
-    return tabular(
-        "@{}l" + "l" * len(shown) + "@{}", ideal, [*rows[:-1], [], rows[-1]], above=above, page=page
-    )
+    columns = "@{}l" + "l" * len(shown) + "@{}"
+    return tabular(columns, ideal, [*rows[:-1], [], rows[-1]], above=above, page=page)
 
 
 def _bracketed(interval: Interval) -> str:
@@ -164,11 +138,7 @@ def _bracketed(interval: Interval) -> str:
 
 
 def simulation(table: pd.DataFrame) -> str:
-    """Return the forgetting quality of pairs of normal distributions, by the number of models.
-
-    Args:
-        table: `simulation.csv`.
-    """
+    """Return the forgetting quality of pairs of normal distributions by N, of `simulation.csv`."""
     sizes = sorted(table["models"].unique())
     rows = []
     for case, part in table.groupby("case", sort=False):
@@ -191,22 +161,12 @@ SIMULATED = {
 
 
 def cost(costs: pd.DataFrame, labels: Labels) -> str:
-    """Return what training cost, by fleet.
-
-    Args:
-        costs: `costs.csv`.
-        labels: of the methods.
-    """
+    """Return what training cost, by fleet, of `costs.csv`."""
     names = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
-    rows = [
-        [
-            escape(names.get(row.fleet) or labels(row.fleet)),
-            str(row.models),
-            f"{row.seconds / row.models:.1f}",
-            f"{row.seconds / 60:.1f}",
-        ]
-        for row in rows_of(costs)
-    ]
+    rows: list[list[str]] = []
+    for fleet, models, seconds in zip(costs["fleet"], costs["models"], costs["seconds"], strict=True):
+        name = escape(names.get(fleet) or labels(fleet))
+        rows.append([name, str(models), f"{seconds / models:.1f}", f"{seconds / 60:.1f}"])
     rows += [[], ["All", str(costs["models"].sum()), "", f"{costs['seconds'].sum() / 60:.1f}"]]
     head = ["Fleet", "Models", "Seconds a model", "Core minutes"]
     return tabular("@{}lrrr@{}", head, rows, page=PAGE)
@@ -233,16 +193,9 @@ ENVIRONMENT = {
 
 
 def environment(found: Mapping[str, str]) -> str:
-    """Return what the run was computed on and with.
-
-    Args:
-        found: the machine, how it computed, and the versions.
-    """
-    return tabular(
-        "@{}ll@{}",
-        ["Machine and software", ""],
-        [[name, escape(found[key])] for key, name in ENVIRONMENT.items()],
-    )
+    """Return what the run was computed on and with, by the keys of `ENVIRONMENT`."""
+    rows = [[name, escape(found[key])] for key, name in ENVIRONMENT.items()]
+    return tabular("@{}ll@{}", ["Machine and software", ""], rows)
 
 
 def config(experiment: Experiment, labels: Labels) -> str:
@@ -273,13 +226,7 @@ def config(experiment: Experiment, labels: Labels) -> str:
 
 
 def tuning(choices: Sequence[Mapping[str, Any]], labels: Labels, methods: Sequence[str]) -> str:
-    """Return the values that tuning chose, by method.
-
-    Args:
-        choices: the content of the `chosen.yaml` that the experiment takes methods from, if it does.
-        labels: of the methods.
-        methods: those of the experiment.
-    """
+    """Return the values that tuning chose: of the `chosen.yaml` that an experiment takes methods from."""
     rows = [
         [
             escape(labels.untuned(name)),
@@ -305,12 +252,7 @@ def _value(value: Any) -> str:
 
 
 def claims(table: pd.DataFrame, references: Mapping[str, pd.DataFrame]) -> str:
-    """Return the claims with their estimates and verdicts, here and in the authors' results.
-
-    Args:
-        table: `claims.csv`.
-        references: that of each experiment of the authors, by name.
-    """
+    """Return the claims of `claims.csv`, with the verdicts here and in each experiment of the authors."""
     known = {name: {row.id: _short(row) for row in rows_of(one)} for name, one in references.items()}
     rows = []
     for row in rows_of(table):
@@ -333,23 +275,15 @@ def _short(row: Any) -> str:
 
 
 def reference(table: pd.DataFrame, theirs: Sequence[pd.DataFrame], labels: Labels) -> str:
-    """Return the scores of a run beside those of the authors' run of the same experiment.
-
-    Args:
-        table: `scores.csv`, of `agreement.parse_scores`.
-        theirs: that of the authors' run, if there is one.
-        labels: of the methods.
-    """
+    """Return the scores of a run beside those of the authors' runs, all of `agreement.parse_scores`."""
     several = table.index.get_level_values("original").nunique() > 1
     rows = []
     for one in theirs:
         for row in rows_of(compare_scores(table, one).reset_index()):
             name = escape(labels(row.method) + (f", model {row.original}" if several else ""))
-            scores = [
-                f"{row.a:.3f} & [{row.a_low:.3f}, {row.a_high:.3f}]",
-                f"{row.b:.3f} & [{row.b_low:.3f}, {row.b_high:.3f}]",
-            ]
-            rows.append([name, *scores, "yes" if row.agrees else "no"])
+            here = f"{row.a:.3f} & [{row.a_low:.3f}, {row.a_high:.3f}]"
+            there = f"{row.b:.3f} & [{row.b_low:.3f}, {row.b_high:.3f}]"
+            rows.append([name, here, there, "yes" if row.agrees else "no"])
     head = ["Method", r"\multicolumn{2}{c}{Here}", r"\multicolumn{2}{c}{Authors}", "Agree"]
     columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + "c@{}"
     return tabular(columns, head, rows or [["--", "{--}", "", "{--}", "", "--"]])

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ValidationError
 from random_mask.artifacts import records as provenance
 from random_mask.artifacts.machine import machine, versions
 from random_mask.errors import InputError
-from random_mask.workflow.code import modules_of
 
 __all__ = ["Input", "Output", "Source", "progress", "run"]
 
@@ -30,6 +29,9 @@ Input = Annotated[Path, "input"]
 """An artifact that a stage reads; it is checked against its record first."""
 Output = Annotated[Path, "output"]
 """An artifact that a stage writes; it gets a record."""
+
+PROGRAM = ("__main__", "random_mask")
+"""What a stage consists of: modules by the first part of their name."""
 
 
 def run(function: Callable[..., dict[str, Any] | None]) -> None:
@@ -58,16 +60,14 @@ def run(function: Callable[..., dict[str, Any] | None]) -> None:
 def _parse(kinds: dict[str, Any], description: str | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     for name, kind in kinds.items():
-        option = f"--{name.replace('_', '-')}"
-        many = typing.get_origin(kind) is list
-        kind = _item(kind)
-        kind = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
-        if many:
-            parser.add_argument(option, type=kind, nargs="*", default=[])
-        elif issubclass(kind, BaseModel):
-            parser.add_argument(option, type=kind.model_validate_json, required=True, metavar="JSON")
-        else:
-            parser.add_argument(option, type=kind, required=True)
+        item = _item(kind)
+        plain = typing.get_args(item)[0] if typing.get_origin(item) is Annotated else item
+        how: dict[str, Any] = {"type": plain, "required": True}
+        if item is not kind:
+            how = {"type": plain, "nargs": "*", "default": []}
+        elif issubclass(plain, BaseModel):
+            how |= {"type": plain.model_validate_json, "metavar": "JSON"}
+        parser.add_argument(f"--{name.replace('_', '-')}", **how)
     return vars(parser.parse_args())
 
 
@@ -75,38 +75,31 @@ def _item(kind: Any) -> Any:
     return typing.get_args(kind)[0] if typing.get_origin(kind) is list else kind
 
 
-def _role(kind: Any) -> str | None:
-    """Return what the files of a parameter are to the stage, or None if it has none."""
-    return next(iter(getattr(_item(kind), "__metadata__", [])), None)
-
-
 def _recorded(
     function: Callable[..., dict[str, Any] | None], kinds: dict[str, Any], options: dict[str, Any]
 ) -> None:
     """Check the inputs, call the function, write the records of its outputs."""
-    files = {
-        role: [
-            path
-            for name, kind in kinds.items()
-            if _role(kind) == role
-            for path in (options[name] if isinstance(options[name], list) else [options[name]])
-        ]
-        for role in ("source", "input", "output")
-    }
+    roles = {name: next(iter(getattr(_item(kind), "__metadata__", [])), "") for name, kind in kinds.items()}
+    files: dict[str, list[Path]] = {"source": [], "input": [], "output": []}
+    for name, role in roles.items():
+        if role:
+            files[role] += options[name] if isinstance(options[name], list) else [options[name]]
     started, clock = datetime.now(UTC), time.perf_counter()
     record: dict[str, Any] = {
         "stage": Path(sys.argv[0]).stem,
         "options": {
             name: json.loads(value.model_dump_json()) if isinstance(value, BaseModel) else value
             for name, value in options.items()
-            if _role(kinds[name]) is None
+            if not roles[name]
         },
         "inputs": {str(path): provenance.verify(path) for path in files["input"]},
         "sources": {str(path): provenance.digest(path) for path in files["source"]},
-        "code": {os.path.relpath(path): provenance.digest(path) for path in _code()},
     }
+    code = _code()
     computed = function(**options)
     wall = time.perf_counter() - clock
+    # What the stage loaded by name meanwhile, such as a perturbation, is code of it too.
+    record["code"] = dict(sorted((_code() | code).items()))
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     provenance.write_records(
         files["output"],
@@ -124,10 +117,11 @@ def _recorded(
     progress(f"done in {wall:.1f} s")
 
 
-def _code() -> list[Path]:
-    """Return the files of this package that the running program consists of."""
-    spec = sys.modules["__main__"].__spec__
-    return modules_of(spec.name) if spec else [Path(sys.argv[0])]
+def _code() -> dict[str, str]:
+    """Return the SHA-256 of each file of this package that the program has loaded so far, by path."""
+    loaded = [module for name, module in sys.modules.items() if name.partition(".")[0] in PROGRAM]
+    files = {os.path.relpath(file) for module in loaded if (file := module.__file__)}
+    return {file: provenance.digest(file) for file in files}
 
 
 def progress(text: str) -> None:

@@ -9,20 +9,13 @@ from random_mask.data.splits import read_split
 from random_mask.metrics.competition import epsilons, points
 from random_mask.metrics.intervals import score_intervals
 from random_mask.seeds import seed_of
-from random_mask.stages import judging
 from random_mask.stages.command import Input, Output, progress, run
-from random_mask.stages.judging import read_stored
-
-
-class Settings(judging.Settings):
-    """What this stage depends on."""
-
-    models: int
+from random_mask.stages.judging import FleetSettings, read_stored
 
 
 def main(
     *,
-    settings: Settings,
+    settings: FleetSettings,
     method: str,
     original: int,
     unlearned: list[Input],

@@ -39,7 +39,7 @@ def prepare(
     """
     device = choose()
     splits, _ = read_split(read_text(split_table), str(split_table))
-    computed = {
+    computed: dict[str, str | int] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "precision": precision_of(precision, device),
         "threads": torch.get_num_threads(),

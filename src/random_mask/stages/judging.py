@@ -16,7 +16,7 @@ from random_mask.errors import InputError
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.metrics.intervals import Fleet
 
-__all__ = ["Settings", "StoredFleet", "read_evaluation", "read_stored"]
+__all__ = ["FleetSettings", "Settings", "StoredFleet", "read_evaluation", "read_stored"]
 
 
 class Settings(BaseModel):
@@ -24,6 +24,12 @@ class Settings(BaseModel):
 
     seed: int
     replicates: int
+
+
+class FleetSettings(Settings):
+    """What the evaluation of a fleet depends on."""
+
+    models: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +61,9 @@ class StoredFleet:
 
 
 def read_stored(shards: Sequence[Path], split_table: Path, *, copies: int = 1) -> StoredFleet:
-    """Read a fleet and the labels of its images.
+    """Read the shards of a fleet and the labels of its images, of `split.csv`.
 
-    Args:
-        shards: of the fleet.
-        split_table: the table of the images.
-        copies: how often each model is taken; the original model, which has forgotten nothing, stands for all
-            of its runs.
+    Each model is taken `copies` times: the original model, which has forgotten nothing, stands for all runs.
 
     Raises:
         InputError: if a file is damaged, or the fleet was not judged on these images.

@@ -40,19 +40,13 @@ def main(
                 drawn[index, step] = draw_masks(original, section, rng, NETWORKS[settings.network])
     write_masks(masks, drawn, {"seed": str(settings.seed), "role": role})
     rows = [
-        {
-            "model": index,
-            "step": step,
-            "tensor": name,
-            "weights": original[name].size,
-            "masked": int((~found[name]).sum()) if name in found else 0,
-        }
+        (index, step, name, original[name].size, int((~found[name]).sum()) if name in found else 0)
         for (index, step), found in drawn.items()
         for name in parameters(original)
     ]
-    lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    lines = ["model,step,tensor,weights,masked", *(",".join(map(str, row)) for row in rows)]
     write_text(table, "\n".join(lines) + "\n")
-    weights_in_all, masked_in_all = (sum(int(row[key]) for row in rows) for key in ("weights", "masked"))
+    weights_in_all, masked_in_all = (sum(column) for column in list(zip(*rows, strict=True))[3:])
     progress(f"{role}: {masked_in_all / weights_in_all:.1%} of the weights masked")
 
 

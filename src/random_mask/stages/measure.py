@@ -16,20 +16,13 @@ from random_mask.data.splits import PARTS
 from random_mask.metrics import gaps, klom, mia, relearn, rmia, ulira
 from random_mask.metrics.intervals import Interval
 from random_mask.seeds import seed_of
-from random_mask.stages import judging
 from random_mask.stages.command import Input, Output, progress, run
-from random_mask.stages.judging import StoredFleet, read_stored
-
-
-class Settings(judging.Settings):
-    """What this stage depends on."""
-
-    models: int
+from random_mask.stages.judging import FleetSettings, StoredFleet, read_stored
 
 
 def main(
     *,
-    settings: Settings,
+    settings: FleetSettings,
     method: str,
     original: int,
     unlearned: list[Input],
@@ -51,9 +44,8 @@ def main(
     found = measures_of(fleet, oracle_fleet, seed=seed, replicates=settings.replicates)
     if relearned:
         found |= relearn_times(relearned, read_stored(start, split_table))
-    rows = [
-        {"method": method, "original": original, "measure": name} | known(of) for name, of in found.items()
-    ]
+    row = {"method": method, "original": original}
+    rows = [row | {"measure": name} | known(of) for name, of in found.items()]
     write_text(output, json.dumps(rows, indent=2) + "\n")
     progress(f"{method}: {len(rows)} measures")
 
@@ -61,14 +53,7 @@ def main(
 def measures_of(
     fleet: StoredFleet, oracle: StoredFleet, *, seed: int, replicates: int
 ) -> dict[str, Interval]:
-    """Return all measures of a fleet, by name.
-
-    Args:
-        fleet: the fleet that is judged.
-        oracle: the retrained fleet.
-        seed: of the resampling.
-        replicates: subsets of the models behind an interval.
-    """
+    """Return all measures of a fleet against the retrained one, by name; the seed is of the resampling."""
     judged, retrained = ({part: one.confidences(part) for part in PARTS} for one in (fleet, oracle))
     resampling: dict[str, Any] = {"seed": seed, "replicates": replicates}
     pairs = {

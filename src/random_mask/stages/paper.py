@@ -40,13 +40,11 @@ def main(
     root = next(path.parent for path in sources if path.name == "main.tex")
     with tempfile.TemporaryDirectory() as folder:
         build = Path(folder)
-        for source in sources:
-            _copy(source, build / source.relative_to(root))
-        for path in figures:
-            _copy(path, build / "figures" / path.name)
-        for path in tables:
-            _copy(path, build / "tables" / path.name)
-        _copy(numbers, build / "numbers.tex")
+        places = {path: path.relative_to(root) for path in sources} | {numbers: Path("numbers.tex")}
+        places |= {path: Path(path.parent.name, path.name) for path in (*figures, *tables)}
+        for path, place in places.items():
+            (build / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, build / place)
         result = subprocess.run(
             LATEXMK, cwd=build, env={**os.environ, **FIXED}, capture_output=True, text=True, errors="replace"
         )
@@ -61,28 +59,12 @@ def main(
     progress(str(output))
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-
-
 def _first_error(log: str, root: Path) -> str:
     lines = log.splitlines()
-    at = next(
-        (
-            n
-            for n, line in enumerate(lines)
-            if re.match(r"^(\./|/|\w).*:\d+: ", line) or line.startswith("! ")
-        ),
-        0,
-    )
-    found = lines[at : at + 6] if lines else []
-    hint = (
-        f"\nA file of LaTeX is missing; type\n  {INSTALL}"
-        if any("not found" in line for line in found)
-        else ""
-    )
-    return f"LaTeX stopped in {root}:\n  " + "\n  ".join(found) + hint
+    at = next((n for n, line in enumerate(lines) if re.match(r"(\./|/|\w).*:\d+: |! ", line)), 0)
+    found = "\n  ".join(lines[at : at + 6])
+    hint = f"\nA file of LaTeX is missing; type\n  {INSTALL}" if "not found" in found else ""
+    return f"LaTeX stopped in {root}:\n  {found}{hint}"
 
 
 if __name__ == "__main__":

@@ -52,15 +52,13 @@ def main(*, settings: Settings, files: list[Source], images: Output, split_table
 
 
 def statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the standard deviation of each channel, float64 [3] each.
+    """Return the mean and the standard deviation of each channel of uint8 [images, 3, height, width].
 
-    Args:
-        pixels: uint8 [images, 3, height, width]. They are counted by value, since as floats all images of a
-            large data set would not fit into memory.
+    Pixels are counted by value, since as floats all images of a large data set would not fit into memory.
     """
     values = np.arange(256)
-    shares = [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(3)]
-    shares = np.array([counts / counts.sum() for counts in shares])
+    counts = [np.bincount(pixels[:, channel].ravel(), minlength=256) for channel in range(3)]
+    shares = np.array([of_channel / of_channel.sum() for of_channel in counts])
     mean = shares @ values
     return mean, np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
 

@@ -13,10 +13,7 @@ def main(*, settings: Settings, method: str, evaluation: Input, output: Output) 
     """Write the score expected of fleets of 8, 16, ... models with its interval, from the stored fleets."""
     unlearned, oracle = read_evaluation(evaluation)
     rows = scores_by_n(
-        unlearned,
-        oracle,
-        seed=seed_of(settings.seed, "intervals", 0, method),
-        replicates=settings.replicates,
+        unlearned, oracle, seed=seed_of(settings.seed, "intervals", 0, method), replicates=settings.replicates
     )
     lines = ["method,models,score,score_low,score_high"]
     lines += [f"{method},{n},{found.estimate},{found.low},{found.high}" for n, found in rows]

@@ -42,28 +42,17 @@ def main(
 ) -> None:
     """Write `output`, the macros, and each table and page that is asked for; its kind is the file's name."""
     experiment, labels = settings.experiment, Labels(settings.experiment)
-    drawn, methods = experiment.drawn(), experiment.methods
+    drawn, shown, methods = experiment.drawn(), experiment.shown(), experiment.methods
     choices = [yaml.safe_load(read_text(path)) for path in tuned]
-    table, simulated, cost = pd.read_csv(scores), pd.read_csv(simulation), pd.read_csv(costs)
-    measured = pd.read_csv(measures)
-    judged = pd.read_csv(claims)
-    shares = pd.read_csv(masks)
+    table, compared, measured = pd.read_csv(scores), pd.read_csv(comparisons), pd.read_csv(measures)
+    simulated, cost, judged, shares = (pd.read_csv(path) for path in (simulation, costs, claims, masks))
     counts = {method: shares[shares["method"] == method] for method in shares["method"].unique()}
+    chosen = {name: counts[name] for name in drawn if name in counts and not methods[name].tuned_from}
     found = json.loads(read_text(run_file))
+    indexed, *authors = (parse_scores(read_text(path)) for path in (scores, *reference))
+    models = int(authors[0]["n_models"].max()) if authors else None
     collected = numbers.collect(
-        experiment,
-        table,
-        pd.read_csv(comparisons),
-        counts,
-        cost,
-        found["model"],
-        found["environment"],
-        found["reference"],
-        simulated,
-        measured,
-        choices,
-        judged,
-        int(pd.read_csv(reference[0])["n_models"].max()) if reference else None,
+        experiment, table, compared, counts, cost, found, simulated, measured, choices, judged, models
     )
     write_text(output, numbers.as_tex(collected))
     # The paper of the authors' own results says nothing twice.
@@ -71,39 +60,31 @@ def main(
     theirs = {path.parent.name: pd.read_csv(path) for path in references if path.parent.name not in own}
     texts = {
         "scores": lambda: tables.scores(table, drawn, labels),
-        "all_scores": lambda: tables.scores(table, experiment.shown(), labels, page=tables.PAGE),
-        "masks": lambda: tables.masks(
-            {name: counts[name] for name in drawn if name in counts and not methods[name].tuned_from}, labels
-        ),
+        "all_scores": lambda: tables.scores(table, shown, labels, page=tables.PAGE),
+        "masks": lambda: tables.masks(chosen, labels),
         "cost": lambda: tables.cost(cost, labels),
         "simulation": lambda: tables.simulation(simulated),
         "measures": lambda: tables.measures(measured, drawn, labels),
         "more_measures": lambda: tables.measures(measured, drawn, labels, main=False),
-        "all_measures": lambda: tables.measures(measured, experiment.shown(), labels, page=tables.PAGE),
+        "all_measures": lambda: tables.measures(measured, shown, labels, page=tables.PAGE),
         "environment": lambda: tables.environment(found["environment"]),
         "config": lambda: tables.config(experiment, labels),
         "claims": lambda: tables.claims(judged, theirs),
-        "reference": lambda: tables.reference(
-            parse_scores(read_text(scores)), [parse_scores(read_text(path)) for path in reference], labels
-        ),
+        "reference": lambda: tables.reference(indexed, authors, labels),
         "tuning": lambda: tables.tuning(choices, labels, list(methods)),
     }
     for path in tabulars:
         write_text(path, texts[path.stem]())
-    shown = {
-        "scores": lambda: ("Scores", summary.scores(parse_scores(read_text(scores)))),
-        "claims": lambda: ("Claims", summary.claims(judged)),
-        "comparisons": lambda: (
-            "Paired differences",
-            summary.comparisons(parse_comparisons(read_text(comparisons))),
-        ),
+    parsed = parse_comparisons(read_text(comparisons))
+    as_pages = {
+        "scores": ("Scores", summary.scores(indexed)),
+        "claims": ("Claims", summary.claims(judged)),
+        "comparisons": ("Paired differences", summary.comparisons(parsed)),
     }
     for path in pages:
-        title, rows = shown[path.stem]()
-        labelled = rows.assign(
-            **{name: rows[name].map(labels) for name in ("method", "against") if name in rows}
-        )
-        write_text(path, summary.page(title, labelled))
+        title, rows = as_pages[path.stem]
+        named = {name: rows[name].map(labels) for name in ("method", "against") if name in rows}
+        write_text(path, summary.page(title, rows.assign(**named)))
     progress(f"{len(collected)} numbers")
 
 

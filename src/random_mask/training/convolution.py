@@ -18,7 +18,8 @@ from random_mask.training.devices import captures
 
 __all__ = ["CONVOLUTIONS", "convolve", "device_seconds", "fastest", "seconds_of_each"]
 
-Pair = tuple[int, int]
+Pair = tuple[int, ...]
+"""Of rows and columns, in pixels."""
 
 
 def _grouped(maps: torch.Tensor, weight: torch.Tensor, stride: Pair, padding: Pair) -> torch.Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Perturbation(Protocol):
 class Objective(Protocol):
     """What a repair minimises; see `random_mask.methods.loss`."""
 
-    teachers: Any
+    teachers: ClassVar[Any]
     """Which of `original` and `incompetent` are asked of a batch."""
 
     def __call__(self, batch: Batch, paired: Batch | None, /) -> torch.Tensor:

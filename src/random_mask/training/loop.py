@@ -163,7 +163,7 @@ class Fit:
         self.gradient_scales = [(weights[name], scale) for name, scale in (gradient_scales or {}).items()]
         labels = images.labels.cpu()[torch.from_numpy(splits["retain"])]
         self.class_counts = torch.bincount(labels, minlength=images.classes).float().to(self.device)
-        self.captured: dict[int, tuple[torch.cuda.CUDAGraph, list[torch.Tensor | None]]] = {}
+        self.captured: dict[int, tuple[torch.cuda.CUDAGraph, tuple[torch.Tensor, torch.Tensor | None]]] = {}
         # What a step needs for itself no later one reads, so that all graphs share their memory.
         self.pool = torch.cuda.graph_pool_handle() if captures(self.device) else None
         # A captured step reads the learning rate from where it lies.
@@ -312,26 +312,26 @@ class Fit:
 
     def _capture(
         self, batch: torch.Tensor, noise: torch.Tensor | None
-    ) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor | None]]:
-        batch, noise = batch.clone(), None if noise is None else noise.clone()
+    ) -> tuple[torch.cuda.CUDAGraph, tuple[torch.Tensor, torch.Tensor | None]]:
+        inputs = batch.clone(), None if noise is None else noise.clone()
         before = self._state()
         saved = [tensor.clone() for tensor in before]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):  # what is allocated only once must not be part of the graph
-                self._compute(batch, noise)
+                self._compute(*inputs)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
-            self._compute(batch, noise)
+            self._compute(*inputs)
         # The steps that were only taken to warm up are undone; what did not exist before them was zero.
         with torch.no_grad():
             for tensor in self._state()[len(before) :]:
                 tensor.zero_()
             for tensor, old in zip(before, saved, strict=True):
                 tensor.copy_(old)
-        return graph, [batch, noise]
+        return graph, inputs
 
     def _state(self) -> list[torch.Tensor]:
         moments = [value for state in self.optimizer.state.values() for value in state.values()]

@@ -220,7 +220,7 @@ class _Conv2d(nn.Module):
         super().__init__()
         if layer.groups != 1 or layer.bias is not None or (layer.padding_mode, layer.dilation) != PLAIN:
             raise TypeError("only plain convolutions without a bias can be stacked")
-        self.stride, self.padding, self.way = _pair(layer.stride), _pair(layer.padding), way
+        self.stride, self.padding, self.way = layer.stride, _padding(layer), way
         self.weight = _kernels(models, *layer.weight.shape)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -237,9 +237,11 @@ class FullMapConv2d(nn.Module):
     def __init__(self, layer: nn.Conv2d, models: int, height: int, width: int):
         """Take the place of `layer`, which is applied to maps of height x width pixels."""
         super().__init__()
-        rule = (layer.kernel_size, _pair(layer.stride), _pair(layer.padding))
-        self.windows_y, used_y = _windows(height, *(each[0] for each in rule))
-        self.windows_x, used_x = _windows(width, *(each[1] for each in rule))
+        (windows_y, used_y), (windows_x, used_x) = (
+            _windows(*along)
+            for along in zip((height, width), layer.kernel_size, layer.stride, _padding(layer), strict=True)
+        )
+        self.windows_y, self.windows_x = windows_y, windows_x
         self.used = (used_y, used_x)
         rows, columns = used_y.stop - used_y.start, used_x.stop - used_x.start
         self.weight = _kernels(models, layer.out_channels, layer.in_channels, rows, columns)
@@ -254,7 +256,7 @@ class FullMapConv2d(nn.Module):
             and all(
                 padding + size <= kernel and padding - stride * ((size + 2 * padding - kernel) // stride) >= 0
                 for size, kernel, stride, padding in zip(
-                    (height, width), layer.kernel_size, layer.stride, _pair(layer.padding), strict=True
+                    (height, width), layer.kernel_size, layer.stride, _padding(layer), strict=True
                 )
             )
         )
@@ -299,19 +301,18 @@ class _Windows(torch.autograd.Function):
         return total, None
 
 
+def _padding(layer: nn.Conv2d) -> tuple[int, ...]:
+    if isinstance(layer.padding, str):
+        raise TypeError("only convolutions whose padding is a number can be stacked")
+    return layer.padding
+
+
 def _windows(size: int, kernel: int, stride: int, padding: int) -> tuple[list[slice], slice]:
     """Along one axis: which used positions each output pixel needs, and which of the kernel are used."""
     outputs = (size + 2 * padding - kernel) // stride + 1
     first = padding - stride * (outputs - 1)
     starts = [padding - stride * output - first for output in range(outputs)]
     return [slice(start, start + size) for start in starts], slice(first, padding + size)
-
-
-def _pair(given: str | tuple[int, ...]) -> tuple[int, int]:
-    """Return a stride or a padding of rows and columns, which torch also takes by name."""
-    if isinstance(given, str):
-        raise TypeError("only convolutions with a padding in pixels can be stacked")
-    return given[0], given[1]
 
 
 def _kernels(models: int, out: int, channels: int, rows: int, columns: int) -> nn.Parameter:

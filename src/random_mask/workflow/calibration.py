@@ -32,16 +32,12 @@ IMAGES, EXAMPLES = 512, 100
 def rates(experiment: Experiment, seconds: float) -> dict[str, float]:
     """Return the processor seconds for one of a unit, by the attributes of `work.JobWork`.
 
-    Args:
-        experiment: its recipe of training, precision, image size and N are measured with.
-        seconds: how long to measure; everything is measured thrice at least.
+    The experiment's recipe of training, precision, image size and N are measured with, for so many seconds,
+    and everything thrice at least.
     """
     torch.set_num_threads(1)
-    size, recipe = (
-        experiment.data.image_size,
-        experiment.training.model_copy(update={"epochs": 1, "warm_up": 0}),
-    )
-    batch = recipe.batch
+    recipe = experiment.training.model_copy(update={"epochs": 1, "warm_up": 0})
+    size, batch = experiment.data.image_size, recipe.batch
     other = batch // 2 if batch > 3 else 2 * batch
     count = max(2 * batch, IMAGES)
     rng, channel = np.random.default_rng(0), np.full(3, 128, np.float32)

@@ -16,20 +16,12 @@ __all__ = ["modules_of", "stage_code"]
 
 
 def stage_code(stage: str, *loaded: str) -> list[str]:
-    """Return the files that a stage runs, relative to the working directory.
-
-    Args:
-        stage: such as `finetune`.
-        loaded: modules that it loads by name while it runs, as those that a method names.
-    """
+    """Return the files that a stage runs, also those `loaded` by name, relative to the working directory."""
     return [os.path.relpath(path) for path in modules_of(f"random_mask.stages.{stage}", *loaded)]
 
 
 def modules_of(*modules: str) -> list[Path]:
-    """Return the files of a package that run when modules of it are imported or executed, sorted.
-
-    Args:
-        modules: dotted names, for example `random_mask.stages.finetune`.
+    """Return the files that run when modules of a package, by dotted name, are imported or executed, sorted.
 
     Raises:
         ModuleNotFoundError: if there is no such module.
@@ -48,8 +40,8 @@ def modules_of(*modules: str) -> list[Path]:
     spec = find_spec(package)
     assert spec is not None
     assert spec.origin is not None
-    root = Path(spec.origin).parent
-    plain = [root.joinpath(*name.split(".")[1:]) for name in found]
+    root = Path(spec.origin).parents[1]
+    plain = [root.joinpath(*name.split(".")) for name in found]
     return sorted(path / "__init__.py" if path.is_dir() else path.with_suffix(".py") for path in plain)
 
 

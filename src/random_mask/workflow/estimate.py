@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,14 +39,7 @@ WORKFLOW_SECONDS = 3
 
 @dataclass(frozen=True)
 class Job:
-    """One job of the workflow.
-
-    Attributes:
-        rule: its rule.
-        work: what it does.
-        after: the jobs that must be done before, by their place in the plan.
-        priority: jobs of a higher one start first.
-    """
+    """One job of the workflow; `after` are those that must be done before, by their place in the plan."""
 
     rule: str
     work: JobWork
@@ -56,10 +50,7 @@ class Job:
 def report(configfile: Path, cores: int | None, seconds: float) -> str:
     """Return what an experiment costs if nothing of it is there yet, as text.
 
-    Args:
-        configfile: the configuration of the experiment.
-        cores: how many jobs run at a time, by default one on each core of this machine.
-        seconds: how long this machine is measured, at least.
+    So many cores run a job each, by default those of this machine, which is measured for `seconds` at least.
 
     Raises:
         InputError: in one line, if the experiment cannot be planned here.
@@ -150,28 +141,19 @@ def planned(experiment: Experiment, configfile: Path) -> list[Job]:
 
 
 def predict(jobs: Sequence[Job], rates: Mapping[str, float], cores: int) -> tuple[dict[str, float], float]:
-    """Return the seconds of one core that jobs take, by rule, and those from start to end.
+    """Return the seconds of one core that jobs take, by rule, and those from start to end on some cores.
 
-    Args:
-        jobs: what is to be done.
-        rates: seconds for one of a unit of work, see `calibrate`.
-        cores: how many jobs run at a time.
+    `rates` are the seconds for one of a unit of work, see `calibrate`.
     """
     lengths = [price(job.work, rates) for job in jobs]
-    spent: dict[str, float] = {}
+    spent = dict.fromkeys((job.rule for job in jobs), 0.0)
     for job, length in zip(jobs, lengths, strict=True):
-        spent[job.rule] = spent.get(job.rule, 0.0) + length
+        spent[job.rule] += length
     return spent, WORKFLOW_SECONDS + wall_time(jobs, lengths, cores)
 
 
 def wall_time(jobs: Sequence[Job], lengths: Sequence[float], cores: int) -> float:
-    """Return the seconds until all jobs are done, each started as soon as it can be.
-
-    Args:
-        jobs: what is to be done.
-        lengths: seconds that each takes of one core.
-        cores: how many run at a time.
-    """
+    """Return the seconds until all jobs are done, which take so many each, one a core, as soon as it can."""
     waits_for = [set(job.after) for job in jobs]
     ready = [(-job.priority, number) for number, job in enumerate(jobs) if not job.after]
     heapq.heapify(ready)
@@ -183,20 +165,16 @@ def wall_time(jobs: Sequence[Job], lengths: Sequence[float], cores: int) -> floa
             heapq.heappush(running, (now + lengths[number], number))
         now, done = heapq.heappop(running)
         for number, waited in enumerate(waits_for):
-            if done in waited:
-                waited.remove(done)
-                if not waited:
-                    heapq.heappush(ready, (-jobs[number].priority, number))
+            if waited == {done}:
+                heapq.heappush(ready, (-jobs[number].priority, number))
+            waited.discard(done)
     return now
 
 
 def calibrate(configfile: Path, *, processes: int, seconds: float) -> tuple[dict[str, float], int]:
-    """Measure what this machine takes for the work of an experiment.
+    """Measure what this machine takes for the work of an experiment, in so many processes at a time.
 
-    Args:
-        configfile: the configuration of the experiment.
-        processes: how many measure beside each other.
-        seconds: how long each measures, at least. Starting the processes comes on top.
+    Each measures for `seconds` at least; starting them comes on top.
 
     Returns:
         The processor seconds for one of a unit of work, by the attributes of `work.JobWork`, and the bytes of
@@ -221,10 +199,8 @@ def _beside_each_other(command: Sequence[str], processes: int) -> tuple[list[str
     """Run a command in so many processes; return what each prints, and the processor seconds of one."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        for _ in range(processes)
-    ]
+    start = partial(subprocess.Popen, command, stdout=subprocess.PIPE, text=True, env=environment)
+    running = [start() for _ in range(processes)]
     printed = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
         raise RuntimeError(f"{' '.join(command)} failed, see above")

@@ -71,7 +71,7 @@ class Plan:
     @property
     def paper(self) -> list[str]:
         """The paper, if the experiment has what its prose speaks of."""
-        return [] if untold(self.experiment) else [self.path("paper.pdf")]
+        return [] if self.left_out else [self.path("paper.pdf")]
 
     @property
     def left_out(self) -> str | None:
@@ -101,7 +101,7 @@ class Plan:
             path.replace("/fleets/", "/masks/")
             for name, method in self.experiment.methods.items()
             if method.masks() and name not in self.experiment.searched()
-            for number in range(self.experiment.originals)
+            for number in range(self.experiment.originals_of(name))
             for path in self.fleet(self.role(name, number), "csv")
         ]
 
@@ -116,18 +116,15 @@ class Plan:
 
     def missing_data(self) -> str | None:
         """Return what to do first, if a file of the data set is not there that no rule makes."""
-        archives = ARCHIVES.get(self.experiment.data.name, [])
-        for name in self.data_files:
-            if name not in archives and not Path(name).exists():
-                if name == getattr(self.experiment.data.forget, "of", None):
-                    earlier = PurePosixPath(name).parts[-4]
-                    return (
-                        f"{name}: not there yet, but named in data.forget.of; run first: "
-                        f"snakemake --cores 2 {name} --configfile config/{earlier}.yaml"
-                    )
-                remedy = "put it there, or correct its name in `data` of the configuration"
-                return f"{name}: no such file or folder; {remedy}"
-        return None
+        made = ARCHIVES.get(self.experiment.data.name, [])
+        name = next((path for path in self.data_files if path not in made and not Path(path).exists()), None)
+        if name is None:
+            return None
+        if name == getattr(self.experiment.data.forget, "of", None):
+            run = f"snakemake --cores 2 {name} --configfile config/{PurePosixPath(name).parts[-4]}.yaml"
+            return f"{name}: not there yet, but named in data.forget.of; run first: {run}"
+        remedy = "put it there, or correct its name in `data` of the configuration"
+        return f"{name}: no such file or folder; {remedy}"
 
     @property
     def data_folder(self) -> str:
@@ -158,12 +155,8 @@ class Plan:
     def masks_of(self, role: str, models: int) -> list[str]:
         """Return the files of the masks of the first models of a fleet, or nothing if it draws none."""
         method, _, number = role.partition("/original-")
-        if not number:
-            return []
-        size = self.experiment.shards.unlearn
-        spans = shards(self.experiment.models, size)[: -(-models // size)]
-        each = [self.masks(method, number, f"{first:04d}", f"{last:04d}") for first, last in spans]
-        return [path for paths in each for path in paths]
+        spans = self._spans(role)[: -(-models // self.experiment.shards.unlearn)] if number else []
+        return [path for span in spans for path in self.masks(method, number, *span.split("-"))]
 
     def steps(self, method: str) -> list[dict[str, Any]]:
         """Return the steps of a method; none of a retrained fleet."""
@@ -172,10 +165,9 @@ class Plan:
 
     def mask_drawings(self, method: str) -> list[dict[str, Any] | None]:
         """Return, for each step of a method and each cycle of it, how its masks are drawn, if it has any."""
-        steps = self.experiment.all_methods()[method].steps()
         drawn = [
             step.perturb.drawing() if isinstance(step.perturb, RandomMask) else None
-            for step in steps
+            for step in self.experiment.all_methods()[method].steps()
             for _ in range(step.cycles)
         ]
         while drawn and drawn[-1] is None:
@@ -204,23 +196,23 @@ class Plan:
 
     def role(self, method: str, original: int | str) -> str:
         """Return the fleet that stands for a method (a row of the scores) applied to an original model."""
-        return {"original": f"original/{original}", "retrain": "retrain"}.get(
-            method, f"{method}/original-{original}"
-        )
+        others = {"original": f"original/{original}", "retrain": "retrain"}
+        return others.get(method, f"{method}/original-{original}")
 
     @property
     def rows(self) -> list[tuple[str, int]]:
         """The rows of the scores: (method, original model)."""
         methods = ["original", *self.experiment.all_methods(), "retrain"]
-        return [(method, number) for number in range(self.experiment.originals) for method in methods]
+        numbers = {method: self.experiment.originals_of(method) for method in methods}
+        return [(m, k) for k in range(self.experiment.originals) for m in methods if k < numbers[m]]
 
     def evaluations(self, suffix: str = "json") -> list[str]:
         """Return the evaluation of every row: `json`, its scores, or `npz`, its confidences."""
         return [self.path(f"evaluation/{m}/original-{number}.{suffix}") for m, number in self.rows]
 
-    def evaluations_of(self, method: str) -> list[str]:
-        """Return the evaluations of one method, by original model."""
-        numbers = range(self.experiment.originals)
+    def compared(self, method: str, other: str) -> list[str]:
+        """Return the evaluations of a method, by original model, of those that another one has as well."""
+        numbers = range(min(self.experiment.originals_of(of) for of in (method, other)))
         return [self.path(f"evaluation/{method}/original-{number}.npz") for number in numbers]
 
     @property

@@ -25,12 +25,7 @@ TOO_EARLY = 0.1
 
 @dataclass(frozen=True)
 class Share:
-    """What one job is of a run.
-
-    Attributes:
-        seconds: estimated work; only its proportion to that of other jobs matters.
-        models: how many models it trains.
-    """
+    """What one job is of a run: its estimated work, in any unit, and the models that it trains."""
 
     seconds: float
     models: int = 0
@@ -40,14 +35,10 @@ class Terminal(logging.Filter):
     """A filter that replaces, in what a handler prints, Snakemake's reports of jobs by shorter ones.
 
     The time left is the time spent, times the work that is left over the work that is done.
-
-    Args:
-        logger: Snakemake's, which prints the lines.
-        clock: seconds since any moment.
     """
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic):
-        """Print nothing before `follow`."""
+        """Print nothing before `follow`; Snakemake's logger prints the lines, the clock gives seconds."""
         super().__init__()
         self._logger, self._clock = logger, clock
         self._jobs: Mapping[int, Share] = {}
@@ -56,11 +47,7 @@ class Terminal(logging.Filter):
         """The rules of the jobs that were started."""
 
     def follow(self, jobs: Mapping[int, Share]) -> None:
-        """Begin: jobs are about to run.
-
-        Args:
-            jobs: all of this run, by Snakemake's number.
-        """
+        """Begin: these jobs, by Snakemake's number, are all of the run."""
         self._jobs, self._started = jobs, self._clock()
         for handler in self._logger.handlers:
             if handler.name == "DefaultStreamHandler":
@@ -86,12 +73,7 @@ class Terminal(logging.Filter):
         self._logger.info(f"{time.strftime('%H:%M:%S')}  {text}")
 
     def progress(self, done: int, total: int) -> str:
-        """Return how far the run has come.
-
-        Args:
-            done: steps that are finished.
-            total: steps of the run.
-        """
+        """Return how far the run has come, of whose steps so many are done."""
         parts = [f"{done} of {total} steps ({100 * done // total}%) done"]
         finished = [self._jobs[number] for number in self._finished if number in self._jobs]
         models = sum(job.models for job in self._jobs.values())

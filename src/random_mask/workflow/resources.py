@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from random_mask.data.settings import ARCHIVES, DATASET_SIZES
@@ -70,19 +71,12 @@ class JobResources:
 
     def minutes(self, rule: str) -> Request:
         """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
-
-        def request(wildcards: Wildcards, attempt: int) -> int:
-            return math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
-
-        return request
+        return lambda wildcards, attempt: math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
 
     def memory(self, rule: str) -> Request:
         """Return the memory of a rule's jobs, in MB, as a function of wildcards and attempt."""
-
-        def request(wildcards: Wildcards, attempt: int) -> int:
-            return math.ceil(FACTOR * self._megabytes(rule, wildcards) / 500) * 500 * attempt
-
-        return request
+        megabytes = partial(self._megabytes, rule)
+        return lambda wildcards, attempt: math.ceil(FACTOR * megabytes(wildcards) / 500) * 500 * attempt
 
     def models(self, rule: str, wildcards: Wildcards) -> int:
         """Return how many models a job trains."""

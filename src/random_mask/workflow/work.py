@@ -120,7 +120,8 @@ class Workload:
             case "evaluate":
                 return JobWork(resampled=interval, written=2 * n * forget * 8 + JOB_BYTES)
             case "compare":
-                return JobWork(resampled=2 * interval * experiment.originals)
+                originals = min(experiment.originals_of(name) for name in (wildcards.a, wildcards.b))
+                return JobWork(resampled=2 * interval * originals)
             case "scores_by_n":  # of 8, 16, ... models, as far as there are more
                 smaller = max(0, (n - 1).bit_length() - 3)
                 return JobWork(resampled=forget * experiment.replicates * smaller + interval)
