@@ -1,23 +1,26 @@
 """Print how fast the competition metric is, against the definition written plainly, and what memory it takes.
 
-    python benchmarks/metric.py            # about a minute on one core
-    python benchmarks/metric.py --full     # only 1,000 resamples of 512 models x 1,000 examples, on all cores
+    python benchmarks/metric.py                # about a minute on one core
+    python benchmarks/metric.py --intervals    # only those of 512 models and 1,000 examples, 1,000 replicates
+    python benchmarks/metric.py --intervals --models 64 --examples 200 --replicates 100 --workers 1
 
-Times are processor seconds of one process; set OMP_NUM_THREADS=1 for one core. Each ratio is of two times
-taken in turns in this run, on the same examples, and both results must be equal.
+Times are processor seconds of one process (intervals: of all, beside the clock's); set OMP_NUM_THREADS=1
+for one core. Each ratio is of two times taken in turns in this run, on the same examples, and both results
+must be equal.
 """
 
 import argparse
 import os
+import resource
 import time
 import tracemalloc
 
-import brute_force
 import numpy as np
 
 from random_mask.metrics import competition, intervals
 
 N_MODELS = 512
+PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 def fleets(n_models, n_examples, spread=1.0, seed=0):
@@ -33,6 +36,8 @@ def seconds(function, *arguments):
 
 
 def against_the_definition(n_examples=4, rounds=3):
+    import brute_force  # brings torch, whose memory is not the metric's
+
     print(f"\nAgainst the plain definition, N = {N_MODELS}, median of {rounds} rounds in turns, one core")
     print(f"{'confidences':<22}{'definition':>16}{'this module':>16}{'ratio':>9}")
     for name, spread in (("Gaussian, sd 0.3", 0.3), ("Gaussian, sd 1", 1.0), ("Gaussian, sd 3", 3.0)):
@@ -69,7 +74,7 @@ def by_number_of_examples():
 
 def peak_memory():
     pair = fleets(N_MODELS, 1000)
-    competition._epsilon_tables.cache_clear()
+    competition._epsilon_table.cache_clear()
     tracemalloc.start()
     competition.forgetting_quality(*pair)
     _, peak = tracemalloc.get_traced_memory()
@@ -96,33 +101,41 @@ def ceiling():
         print(f"  N = {n_models:<4}" + "".join(cells))
 
 
-def resampling(full):
-    """By the clock, with a process on every core."""
-    replicates, n_examples = (1000, 1000) if full else (40, 100)
-    accuracy, workers = np.full(N_MODELS, 0.9), os.cpu_count()
-    pair = [intervals.Fleet(values, accuracy, accuracy) for values in fleets(N_MODELS, n_examples)]
-    start = time.perf_counter()
+def resampling(n_models, n_examples, replicates, workers):
+    accuracy = np.full(n_models, 0.9)
+    pair = [intervals.Fleet(values, accuracy, accuracy) for values in fleets(n_models, n_examples)]
+    clock, spent = time.perf_counter(), processor_seconds()
     intervals.score_intervals(*pair, seed=0, replicates=replicates, workers=workers)
-    taken = time.perf_counter() - start
-    print(f"\nIntervals, N = {N_MODELS}, {workers} processes, wall-clock time")
-    print(f"  {replicates:,} replicates of {n_examples:,} examples {taken / 60:.1f} min")
-    if not full:
-        minutes = taken * (1000 / replicates) * (1000 / n_examples) / 60
-        print(f"  so 1,000 replicates of 1,000 examples {minutes:.1f} min (--full runs them)")
+    clock, spent = time.perf_counter() - clock, processor_seconds() - spent
+    largest = max(resource.getrusage(who).ru_maxrss for who in PROCESSES)  # KiB on Linux
+    print(
+        f"\nIntervals: N = {n_models}, {n_examples:,} examples, {replicates:,} replicates, {workers} workers"
+    )
+    print(f"  {clock:.1f} s by the clock, {spent:.1f} processor seconds")
+    print(f"  {spent / replicates / n_examples * 1e3:.3f} ms of a processor for an example and replicate")
+    print(f"  {largest / 1024:.0f} MB in the largest process")
 
 
-def main():
+def processor_seconds():
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, PROCESSES))
+
+
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="only run all 1,000 resamples (minutes)")
-    options = parser.parse_args()
-    if options.full:
-        return resampling(full=True)
-    against_the_definition()
-    by_number_of_models()
-    by_number_of_examples()
-    peak_memory()
-    ceiling()
-    return resampling(full=False)
+    parser.add_argument("--intervals", action="store_true", help="only the intervals")
+    parser.add_argument("--models", type=int, default=N_MODELS, help="of each fleet, for the intervals")
+    parser.add_argument("--examples", type=int, default=1000)
+    parser.add_argument("--replicates", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    options = parser.parse_args(arguments)
+    if not options.intervals:
+        against_the_definition()
+        by_number_of_models()
+        by_number_of_examples()
+        peak_memory()
+        ceiling()
+        options.examples, options.replicates = 100, 40
+    resampling(options.models, options.examples, options.replicates, options.workers)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import filecmp
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from cyclopts import App, CycloptsError, Parameter, validators
@@ -67,6 +67,7 @@ def score(
     ceiling: Path | None = None,
     seed: NonNegativeInt = 0,
     replicates: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 200,
+    precision: Literal["float64", "float32"] = "float64",
 ) -> int:
     """Print the competition's score of a fleet of unlearned models, with its 95 % interval.
 
@@ -88,13 +89,14 @@ def score(
         ceiling: .npz of a second retrained fleet, to show what could be reached.
         seed: of the resampling.
         replicates: resamples for the interval.
+        precision: of the exponentials; float32 as the competition's own code has them, for logits only.
     """
     from random_mask.metrics import files
 
     inputs = [unlearned, retrained, *([ceiling] if ceiling else [])]
     if per_example and per_example.resolve() in [path.resolve() for path in inputs]:
         raise InputError(f"{per_example}: is one of the inputs; choose another path for the table")
-    oracle, judged, *second = (files.read(path) for path in (retrained, unlearned, *inputs[2:]))
+    oracle, judged, *second = (files.read(path, precision) for path in (retrained, unlearned, *inputs[2:]))
     found = files.scores(judged, oracle, seed=seed, replicates=replicates)
     best = [files.scores(file, oracle, seed=seed, replicates=replicates) for file in second]
     if per_example:

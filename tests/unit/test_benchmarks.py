@@ -64,6 +64,15 @@ def test_the_ratio_of_each_rule(benchmark):
     assert table[-1] == "| all | 4 | 3 | 10.0 | 10.0 | 1.00 |"
 
 
+def test_intervals_of_the_metric(benchmark, capsys):
+    arguments = "--intervals --models 8 --examples 5 --replicates 2 --workers 1"
+    benchmark("metric").main(arguments.split())
+    printed = capsys.readouterr().out
+    assert "Intervals: N = 8, 5 examples, 2 replicates, 1 workers" in printed
+    assert re.search(r"\d+\.\d s by the clock, \d+\.\d processor seconds", printed)
+    assert re.search(r"\d+ MB in the largest process", printed)
+
+
 def small_network():
     made = Stack(NETWORKS["resnet18"], 4, image_size=32)
     made.load(0, initial(NETWORKS["resnet18"], 4, 1))

@@ -91,6 +91,25 @@ def test_confidences_and_logits_are_equivalent(files, tmp_path, capsys):
     assert capsys.readouterr().out == from_logits
 
 
+def test_precision_of_the_exponentials(tmp_path, capsys, refusal):
+    paths, fleets = [], []
+    for seed in (0, 1):
+        logits = np.zeros((N_MODELS, N_EXAMPLES, N_CLASSES))
+        logits[..., 1:] = -np.random.default_rng(seed).normal(103 + seed, 2, (N_MODELS, N_EXAMPLES, 1))
+        labels = np.zeros(N_EXAMPLES, int)
+        paths.append(save(tmp_path / f"{seed}.npz", logits=logits, labels=labels))
+        fleets.append(competition.logit_scaled_confidence(logits, labels, precision="float32"))
+    table = tmp_path / "examples.csv"
+    options = ["--precision", "float32", "--replicates", "2"]
+    assert cli.main(["score", *paths, *options, "--per-example", str(table)]) == 0
+    capsys.readouterr()
+    with table.open(newline="") as file:
+        found = [float(row["epsilon"]) for row in csv.DictReader(file)]
+    np.testing.assert_array_equal(found, competition.epsilons(*fleets))
+    made = save(tmp_path / "made.npz", confidences=fleets[0])
+    assert "made.npz: holds confidences" in refusal(made, paths[1], "--precision", "float32")
+
+
 def test_without_accuracies_only_forgetting_quality(files, tmp_path, capsys):
     arrays = fleet_arrays(0)
     del arrays["test_accuracy"]
@@ -206,6 +225,7 @@ def test_table_that_cannot_be_written(files, tmp_path, refusal):
         ["score", "a", "b", "--ceilings", "d"],
         ["score", "a", "b", "--replicates", "1"],
         ["score", "a", "b", "--seed", "x"],
+        ["score", "a", "b", "--precision", "float16"],
         ["estimate"],
         ["estimate", "--configfile", "a", "--cores", "0"],
     ],

@@ -59,6 +59,54 @@ def test_golden_confidences():
     np.testing.assert_allclose(fleet[1], expected, rtol=0, atol=1e-9)  # a constant shift changes nothing
 
 
+# The released code's arithmetic of confidences: exponentials in the logits' own float32
+
+
+@pytest.mark.parametrize("gap", [0.5, 20.0, 60.0, 88.0, 95.0, 100.0, 102.0, 103.0, 104.0, 150.0])
+def test_float32_confidences_equal_the_definition(gap):
+    logits, labels = np.array([[3.0, 3.0 - gap, 2.5 - gap], [3.0 - gap, 3.0, 2.5 - gap]]), [0, 0]
+    expected = []
+    for row in logits.astype(np.float32):
+        # Rounded to float32 where it is exact, which keeps what is below float32's smallest numbers out.
+        weights = [float(np.float32(np.exp(float(logit - row.max())))) for logit in row]
+        shares = [weight / sum(weights) for weight in weights]
+        expected.append(np.log(shares[0] + 1e-45) - np.log(shares[1] + shares[2] + 1e-45))
+    actual = competition.logit_scaled_confidence(logits, labels, precision="float32")
+    assert actual.dtype == np.float64
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_float32_matters_where_logits_are_saturated():
+    rng = np.random.default_rng(11)
+    logits, labels = rng.normal(0, 3, (200, 10)).astype(np.float32), rng.integers(10, size=200)
+    both = [competition.logit_scaled_confidence(logits, labels, precision=p) for p in ("float64", "float32")]
+    assert 0 < np.abs(both[0] - both[1]).max() < 1e-6
+    # Nine classes of exp(-104), which is nothing in float32.
+    saturated = np.array([[0.0] + 9 * [-104.0]])
+    double, single = (
+        competition.logit_scaled_confidence(saturated, [0], precision=p)[0] for p in ("float64", "float32")
+    )
+    assert single == pytest.approx(45 * np.log(10), abs=0.01)
+    assert single - double == pytest.approx(np.log1p(9 * np.exp(-104) / 1e-45), abs=0.01)  # 1.96
+
+
+def test_float32_can_change_an_epsilon():
+    rng = np.random.default_rng(12)
+    logits, labels = np.zeros((2, 16, 40, 10)), np.zeros(40, int)
+    logits[..., 1:] = -rng.normal([[[[102.0]]], [[[103.0]]]], 2.0, (2, 16, 40, 1))
+    double, single = (
+        competition.epsilons(*competition.logit_scaled_confidence(logits, labels, precision=p))
+        for p in ("float64", "float32")
+    )
+    assert (double != single).any()
+    assert (double == single).any()
+
+
+def test_logits_beyond_float32_are_located():
+    with pytest.raises(ValueError, match=r"logits in float32\[1, 0\] is inf"):
+        competition.logit_scaled_confidence([[0.0, 1.0], [1e39, 0.0]], [0, 0], precision="float32")
+
+
 # The definition, visited threshold by threshold
 
 
@@ -84,6 +132,31 @@ def test_epsilons_equal_the_definition_for_gaussians(n_models, spread):
     assert quality == pytest.approx(brute_force.forgetting_quality(unlearned, retrained), abs=1e-15)
 
 
+@pytest.mark.parametrize("values", [tying, smooth, tiny], ids=["tying", "smooth", "tiny"])
+def test_bucketed_epsilons_are_the_starts_of_their_buckets(values):
+    @settings(max_examples=40, deadline=None, derandomize=True)
+    @given(fleets_of(values))
+    def check(fleets):
+        expected = np.floor(competition.epsilons(*fleets) / 0.5) * 0.5
+        np.testing.assert_array_equal(competition.epsilons(*fleets, bucketed=True), expected)
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("VALUES_PER_BLOCK", 1), ("FIRST_GUESS", 0.0), ("FIRST_GUESS", 9.0), ("ATTEMPTS", 0)]
+)
+def test_what_changes_the_speed_changes_no_epsilon(name, value, monkeypatch):
+    rng = np.random.default_rng(13)
+    unlearned = np.concatenate([rng.normal(size=(24, 8)), rng.normal(0, 1, (24, 8)).round(1)], axis=1)
+    retrained = rng.normal(0.3, 1.2, (30, 16))
+    kinds = [{}, {"bucketed": True}]
+    expected = [competition.epsilons(unlearned, retrained, **kind) for kind in kinds]
+    monkeypatch.setattr(competition, name, value)
+    for kind, epsilons in zip(kinds, expected, strict=True):
+        np.testing.assert_array_equal(competition.epsilons(unlearned, retrained, **kind), epsilons)
+
+
 @pytest.mark.parametrize(
     ("scale", "offset"), [(1e-3, 0), (0.1, 3), (5, 0), (5, 1e3), (300, -1e5), (2e3, 0), (2, 1e9)]
 )
@@ -98,7 +171,8 @@ def test_single_threshold_grid_is_torch_linspace(scale, offset):
             values[5:25] = rng.choice(grid, 20).clip(values[0], values[-1])
             values.sort()
         expected = [np.count_nonzero(grid <= value) for value in values]
-        actual = competition._grid_points_up_to(values, values[0], values[-1])
+        ends = np.full_like(values, values[0]), np.full_like(values, values[-1])
+        actual = competition._grid_points_up_to(values, *ends)
         np.testing.assert_array_equal(actual, expected)
 
 

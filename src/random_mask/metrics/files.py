@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -33,8 +34,12 @@ class FleetFile:
     labels: np.ndarray | None
 
 
-def read(path: Path) -> FleetFile:
+def read(path: Path, precision: Literal["float64", "float32"] = "float64") -> FleetFile:
     """Read a fleet: `confidences`, or `logits` and `labels`; `retain_accuracy` and `test_accuracy` if there.
+
+    Args:
+        path: the file.
+        precision: of the exponentials that make confidences of logits, see `logit_scaled_confidence`.
 
     Raises:
         InputError: if the file is missing, is no such archive, or holds what cannot be.
@@ -58,13 +63,17 @@ def read(path: Path) -> FleetFile:
             f"{path}: holds {held or 'no array'}; it needs `confidences`, or `logits` "
             "and `labels` (see random-mask score --help)"
         )
+    if precision != "float64" and "confidences" in arrays:
+        raise InputError(
+            f"{path}: holds confidences, which are made already; --precision needs logits and labels"
+        )
     try:
         confidences = arrays.get("confidences")
         if confidences is None:
             confidences = arrays["logits"]
             if confidences.ndim != 3:
                 raise ValueError(f"logits must be [models, examples, classes], not {confidences.shape}")
-            confidences = logit_scaled_confidence(confidences, arrays["labels"])
+            confidences = logit_scaled_confidence(confidences, arrays["labels"], precision=precision)
         ones = np.ones(len(confidences)) if confidences.ndim else np.ones(())
         accuracies = [arrays.get(name, ones) for name in ("retain_accuracy", "test_accuracy")]
         fleet = Fleet(confidences, *accuracies)

@@ -152,7 +152,7 @@ def scores_by_n(
 
 def _contributions(unlearned: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
     """Return [examples]: what each example adds to the mean that is the forgetting quality, or the score."""
-    epsilons = competition.epsilons(unlearned.confidences, retrained.confidences)
+    epsilons = competition.epsilons(unlearned.confidences, retrained.confidences, bucketed=True)
     points = competition.points(epsilons, len(unlearned))
     return {"forgetting_quality": points, "score": points * _accuracy_ratio(unlearned, retrained)}
 
