@@ -1,5 +1,6 @@
 # Random masking as machine unlearning: from data to paper.
 # What is studied is in config/, how it is run in profiles/, the science in src/random_mask/.
+import os
 import sys
 from pathlib import Path
 from shlex import quote
@@ -11,6 +12,11 @@ min_version("9.20")
 # The code that runs is that of this checkout, whatever else is installed, and the Python is the one that runs
 # Snakemake, unless `--sdm conda` brings its own.
 SOURCE = Path(workflow.basedir) / "src"
+if not Path.cwd().samefile(workflow.basedir) or not os.access(".", os.W_OK):
+    sys.exit(
+        f"{workflow.basedir}: run this in the repository, where all paths begin, and where it can be written: cd "
+        "there, or clone it; for results elsewhere, make `results` a link to there"
+    )
 sys.path.insert(0, str(SOURCE))
 here = quote(str(Path(sys.executable).parent))
 path = "" if workflow.deployment_settings.deployment_method else f'PATH={here}:"$PATH" '

@@ -19,7 +19,7 @@ from random_mask.workflow.estimate import calibrate, planned, predict
 
 def spent(folder: Path) -> tuple[dict[str, int], dict[str, float]]:
     """Return the jobs and the seconds of each rule of a finished run."""
-    cost = json.loads((folder / "provenance.json").read_text())["cost"]
+    cost = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["cost"]
     cost.pop("all")
     jobs = {rule: of["jobs"] for rule, of in cost.items()}
     return jobs, {rule: of["processor_seconds"] for rule, of in cost.items()}

@@ -84,7 +84,7 @@ def main() -> None:
     if options.write:
         path = Path(__file__).parents[1] / "reference" / "speed.json"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(found, indent=2) + "\n")
+        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

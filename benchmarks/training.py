@@ -224,7 +224,9 @@ class Workers:
 def processor_seconds() -> float:
     """Return what all processes of this machine have used since it was started, or NaN where not known."""
     try:
-        user, nice, system, _, _, *more = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+        user, nice, system, _, _, *more = map(
+            int, Path("/proc/stat").read_text(encoding="utf-8").split("\n")[0].split()[1:9]
+        )
     except (OSError, ValueError):
         return math.nan
     return (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK")

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import csv
 import filecmp
+import io
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
 from cyclopts import App, CycloptsError, Parameter, validators
@@ -23,6 +26,8 @@ from random_mask.errors import InputError
 from random_mask.workflow.progress import columns
 
 VERDICT_CHANGED = NOT_AS_RECORDED = 3
+CLOSED = 128 + signal.SIGPIPE
+"""What a shell says of a program whose reader has gone."""
 
 app = App(
     "random-mask",
@@ -38,13 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
     It is 0, 1 on bad input, 2 on bad usage, 3 where `compare` finds a changed verdict or `check` a changed
-    file.
+    file, and 141 where nobody reads on.
     """
     tokens = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack letters
     try:
         if not tokens:
             raise CycloptsError(msg="No command.")
-        return app(tokens) or 0
+        code = app(tokens) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who reads it has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED
     except CycloptsError as error:
         code, message = 2, f"{error} See: random-mask --help"
     except InputError as error:
@@ -94,12 +106,14 @@ def score(
     from random_mask.metrics import files
 
     inputs = [unlearned, retrained, *([ceiling] if ceiling else [])]
-    if per_example and per_example.resolve() in [path.resolve() for path in inputs]:
-        raise InputError(f"{per_example}: is one of the inputs; choose another path for the table")
+    if per_example is not None:
+        _check_place(per_example, inputs)
     oracle, judged, *second = (files.read(path, precision) for path in (retrained, unlearned, *inputs[2:]))
     found = files.scores(judged, oracle, seed=seed, replicates=replicates)
     best = [files.scores(file, oracle, seed=seed, replicates=replicates) for file in second]
-    if per_example:
+    for warning in files.suspicions([judged, oracle, *second]):
+        print(f"random-mask: warning: {warning}", file=sys.stderr)
+    if per_example is not None:
         _write_examples(per_example, judged.fleet.confidences, oracle.fleet.confidences)
 
     def line(label: str, name: str, of: dict, n_models: int) -> str:
@@ -120,6 +134,18 @@ def score(
     return 0
 
 
+def _check_place(path: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a place for a table that is none."""
+    if path.resolve() in [source.resolve() for source in inputs]:
+        raise InputError(f"{path}: is one of the inputs; choose another path for the table")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file for the table")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"{path}: cannot be written, there is no folder {path.parent}; make it, or choose another"
+        )
+
+
 def _write_examples(path: Path, unlearned: np.ndarray, retrained: np.ndarray) -> None:
     """Write what each example adds to the score; the fleets are [models, forget examples]."""
     from random_mask.metrics import competition
@@ -133,7 +159,7 @@ def _write_examples(path: Path, unlearned: np.ndarray, retrained: np.ndarray) ->
         "retrained_median": np.median(retrained, axis=0).tolist(),
     }
     try:
-        with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(table)
             writer.writerows(zip(*table.values(), strict=True))
@@ -160,13 +186,13 @@ def compare(a: Path, b: Path, /) -> int:
     folders = [a, _folder_like(a, b)]
     runs = []
     for folder in folders:
-        scores = _read_table(folder / "scores.csv", agreement.parse_scores)
-        comparisons = _read_table(folder / "comparisons.csv", agreement.parse_comparisons)
+        scores = agreement.read_table(folder / "scores.csv", agreement.parse_scores)
+        comparisons = agreement.read_table(folder / "comparisons.csv", agreement.parse_comparisons)
         runs.append(agreement.Run(scores, agreement.pair_verdicts(comparisons)))
     claims = [folder / "claims.csv" for folder in folders]
     if all(path.exists() for path in claims):
         for run, path in zip(runs, claims, strict=True):
-            run.verdicts.update(agreement.claim_verdicts(_read_table(path, agreement.parse_claims)))
+            run.verdicts.update(agreement.claim_verdicts(agreement.read_table(path, agreement.parse_claims)))
     try:
         found = agreement.compare(*runs)
     except ValueError as error:
@@ -212,19 +238,15 @@ def summary(folder: Path = Path("results/digits"), /) -> None:
     Args:
         folder: folder of results.
     """
-    import pandas as pd
-
+    from random_mask.artifacts.provenance import warnings
     from random_mask.report import agreement, summary
     from random_mask.report.claims import NOT_TESTABLE
 
-    rows = summary.scores(_read_table(folder / "scores.csv", agreement.parse_scores))
+    rows = summary.scores(agreement.read_table(folder / "scores.csv", agreement.parse_scores))
     print(columns([tuple(rows.columns), *rows.itertuples(index=False)]))
     judged = folder / "claims.csv"
     if judged.exists():
-        table = pd.read_csv(judged)
-        if "opposite" not in table:
-            raise InputError(f"{judged}: written by an earlier version; run snakemake again")
-        claims = summary.claims(table)
+        claims = summary.claims(agreement.read_table(judged, agreement.parse_judged_claims))
         open_ones = claims["verdict"] == NOT_TESTABLE
         print()
         for row in claims[~open_ones].itertuples(index=False):
@@ -233,6 +255,8 @@ def summary(folder: Path = Path("results/digits"), /) -> None:
         for reason, untested in claims[open_ones].groupby("estimate and interval", sort=False):
             print(f"{len(untested)} of {len(claims)} claims not testable: {reason}")
         print()
+    for warning in warnings(folder):
+        print(f"warning: {warning}")
     paper = folder / "paper.pdf"
     if paper.exists():
         print(paper)
@@ -269,21 +293,25 @@ def keep(folder: Path, /, *, into: Path = Path("reference")) -> None:
     """
     from random_mask.artifacts import keeping
 
-    kept = keeping.keep(folder, into)
+    try:
+        kept = keeping.keep(folder, into)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}; mend that, or choose another --into") from None
     size = sum(path.stat().st_size for path in kept)
-    print(f"{len(kept)} files, {size / 1e6:.1f} MB, in {into / folder.resolve().name}")
+    print(f"{len(kept)} files, {size / 1e6:.1f} MB, in {kept[0].parent}")
 
 
 @app.command
 def config(file: Path, /) -> None:
-    """Check the configuration of an experiment, and print nothing if it is right.
+    """Check the configuration of an experiment, and print nothing if it is right and no mere try.
 
     Args:
         file: such as config/digits.yaml.
     """
     from random_mask.experiment.config import load
 
-    load(file)
+    for caution in load(file).cautions():
+        print(f"random-mask: {file}: {caution}", file=sys.stderr)
 
 
 @app.command
@@ -311,22 +339,6 @@ def _folder_like(a: Path, b: Path) -> Path:
     except OSError:  # reading it will say what is wrong
         return b
     return inner if is_around else b
-
-
-_Table = TypeVar("_Table")
-
-
-def _read_table(path: Path, parse: Callable[[str], _Table]) -> _Table:
-    try:
-        return parse(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give the folder of a run that is complete") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except ValueError as error:
-        raise InputError(
-            f"{path}: damaged ({error}); copy it again, or delete it and run snakemake again to re-make it"
-        ) from None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +253,86 @@ def test_labels_that_differ_are_named(tmp_path, refusal):
         labels = np.array([0, 1, label, 2, 3])
         paths.append(save(tmp_path / f"{number}.npz", **arrays, labels=labels))
     assert "labels[2] is 3" in refusal(*paths)
+
+
+def shown(capsys, *arguments):
+    assert cli.main(["score", *map(str, arguments), "--replicates", "2"]) == 0
+    return capsys.readouterr().err
+
+
+def test_two_fleets_pass_without_a_word(files, capsys):
+    assert shown(capsys, *files) == ""
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
+def test_probabilities_are_scored_with_a_warning(files, tmp_path, capsys, scale, kind):
+    arrays = fleet_arrays(0)
+    odds = np.exp(arrays["logits"])
+    arrays["logits"] = (scale * odds / odds.sum(axis=2, keepdims=True)).astype(kind)
+    path = save(tmp_path / "probabilities.npz", **arrays)
+    (line,) = shown(capsys, path, files[1]).splitlines()
+    assert line.startswith(f"random-mask: warning: {path}: logits look like probabilities")
+    path = save(tmp_path / "confidences.npz", confidences=arrays["logits"][:, :, 0].astype(float) / scale)
+    assert "confidences.npz: confidences look like probabilities;" in shown(capsys, path, files[1])
+
+
+def test_logarithms_of_probabilities_are_logits(files, tmp_path, capsys):
+    arrays = fleet_arrays(0)
+    arrays["logits"] -= np.log(np.exp(arrays["logits"]).sum(axis=2, keepdims=True))
+    assert shown(capsys, save(tmp_path / "logarithms.npz", **arrays), files[1]) == ""
+
+
+def test_models_that_stand_in_two_fleets_are_counted(files, tmp_path, capsys):
+    told = "have 8 models in common; fleets should have none"
+    assert f"{files[0]} and {files[0]} {told}" in shown(capsys, files[0], files[0])
+    assert f"{files[1]} and {files[1]} {told}" in shown(capsys, *files, "--ceiling", files[1])
+    other = fleet_arrays(2)
+    other["logits"][3] = fleet_arrays(1)["logits"][6]
+    assert "have 1 models in common" in shown(capsys, save(tmp_path / "o.npz", **other), files[1])
+
+
+CONFIDENCES = np.random.default_rng(0).normal(size=(N_MODELS, N_EXAMPLES))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (CONFIDENCES.astype(complex), "complex128"),
+        (CONFIDENCES.astype("datetime64[D]"), r"datetime64[D]"),
+        (CONFIDENCES.astype("timedelta64[s]"), r"timedelta64[s]"),
+        (CONFIDENCES.astype([("a", float)]), "[('a', '<f8')]"),
+        (CONFIDENCES.astype(str), "<U32"),
+        (CONFIDENCES > 0, "bool"),
+        (CONFIDENCES.astype(np.float16).view("V2"), "|V2 (bfloat16?), which NumPy lacks; save it as float32"),
+    ],
+)
+def test_what_is_no_plain_number_is_refused(files, tmp_path, refusal, values, kind):
+    path = save(tmp_path / "a.npz", confidences=values)
+    assert refusal(path, files[1]).endswith(f"a.npz: confidences must be real numbers, not {kind}\n")
+    if values.dtype.names is None:
+        path = save(tmp_path / "b.npz", **{**fleet_arrays(0), "retain_accuracy": values[:, 0]})
+        assert f"retain_accuracy must be real numbers, not {kind}" in refusal(path, files[1])
+
+
+@pytest.mark.parametrize("labels", [np.zeros((8, 5), int), np.zeros((5, 1), int), np.zeros(4, int)])
+def test_labels_beside_confidences_are_checked(files, tmp_path, refusal, labels):
+    path = save(tmp_path / "a.npz", confidences=CONFIDENCES, labels=labels)
+    for pair in ((path, files[1]), (files[1], path)):
+        assert f"labels must be [5], one for each example, not {labels.shape}" in refusal(*pair)
+
+
+def test_a_member_of_the_archive_that_is_no_array_is_refused(files, tmp_path, refusal):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("confidences", "x")
+    assert "a.npz: confidences is no NumPy array" in refusal(path, files[1])
+
+
+@pytest.mark.parametrize("name", ["", "folder", "nowhere/deep/table.csv"])
+def test_a_table_has_a_place_before_anything_is_made(files, tmp_path, refusal, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    refusal(*files, "--per-example", name)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,6 +1,9 @@
 """`random-mask summary`, and the same tables as pages of the HTML report."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -89,3 +92,50 @@ def test_a_page_holds_the_table_and_escapes_what_it_shows():
     assert "<b>mine" not in page
     cells = re.findall(r"<td>(.*?)</td>", page)
     assert cells == ["&lt;b&gt;mine&lt;/b&gt;", "0.1", "yours", "0.2"]
+
+
+CLAIMS = (
+    "id,verdict,opposite,estimate,low,high,claim,criterion,exploratory,reason\n"
+    "a,supported,False,0.03,0.01,0.05,the mask helps,score: above 0,False,\n"
+    "b,not testable,False,,,,it is fast,score: above 0,True,needs 16 models\n"
+)
+
+
+def test_claims_with_what_they_follow_from(folder, capsys):
+    (folder / "claims.csv").write_text(CLAIMS)
+    assert cli.main(["summary", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert "supported: the mask helps, 0.030 [0.010, 0.050]\n" in printed
+    assert "1 of 2 claims not testable: needs 16 models\n" in printed
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        CLAIMS[:130],
+        CLAIMS[:-20],
+        CLAIMS.replace("0.03,0.01,0.05", ",,"),
+        CLAIMS.replace("0.03,0.01,0.05", "0.03,0.04,0.05"),
+        CLAIMS.replace("a,supported", "a,perhaps"),
+        CLAIMS.replace("opposite", "other"),
+        CLAIMS.replace("a,supported,False", "a,supported,"),
+        "",
+        "\0",
+    ],
+)
+def test_a_damaged_table_of_claims_is_named(folder, capsys, damaged):
+    (folder / "claims.csv").write_text(damaged)
+    assert cli.main(["summary", str(folder)]) == 1
+    captured = capsys.readouterr()
+    assert re.match(r"random-mask: .*claims\.csv: damaged \(.*\); copy it again", captured.err)
+    assert captured.err.count("\n") == 1
+    assert "nan" not in captured.out
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(folder):
+    command = [sys.executable, "-m", "random_mask.cli", "summary", str(folder)]
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (process.returncode, process.stderr) == (cli.CLOSED, "")

@@ -1,10 +1,14 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+from random_mask import cli
 from random_mask.errors import InputError
 from random_mask.experiment.config import json_schema, load, read, validate
 
@@ -123,7 +127,7 @@ MISTAKES = [
     ("data.name", "mnist", "data.name: "),
     ("data", None, "data: "),
     ("training.batch", 759, "training.batch: 760 images in batches of 759"),
-    ("replicates", 3, "replicates: "),
+    ("replicates", 1, "replicates: "),
     ("relearn", {"models": 17, "finetune": RELEARN}, "relearn.models: 17, but a fleet has 16"),
     ("methods.random_mask.perturb.held", True, "methods.random_mask.perturb.held: is now called frozen"),
     (
@@ -308,3 +312,85 @@ def test_every_method_has_the_same_budget(content):
     for path in (ROOT / "config" / "digits.yaml", ROOT / "config" / "smoke.yaml"):
         experiment = load(path)
         assert len({m.finetune[0].epochs for m in experiment.all_methods().values()}) == 1, path
+
+
+def test_few_replicates_are_a_try_of_which_is_warned(content, tmp_path, capsys):
+    assert validate(content).cautions() == []
+    (caution,) = validate(content | {"replicates": 50}).cautions()
+    assert caution.startswith("replicates: 50 are for a first try; take 100 or more")
+    path = tmp_path / "try.yaml"
+    path.write_text(yaml.safe_dump(content | {"replicates": 50}))
+    assert cli.main(["config", str(path)]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"random-mask: {path}: {caution}\n")
+
+
+@pytest.mark.parametrize(
+    "title", ["Caf\u00e9 \u2014 \u0141\u00f3d\u017a 5 % & more", "\u0218i \u0100\u011f \u2020"]
+)
+def test_titles_in_latin_letters_are_set(content, title):
+    assert validate(content | {"data": content["data"] | {"title": title}}).data.title == title
+
+
+@pytest.mark.parametrize("title", ["\u043a\u043e\u0442", "\u732b", "a\U0001f408", "a\n\nb", "e\u0301"])
+def test_titles_that_the_paper_cannot_set_are_named_before_anything_is_trained(content, title):
+    methods = content["methods"]
+    own = {"finetune": methods["finetune"] | {"title": title}}
+    for key, changed in (
+        ("data.title", {"data": content["data"] | {"title": title}}),
+        ("methods.finetune.title", {"methods": methods | own}),
+    ):
+        with pytest.raises(InputError) as error:
+            validate(content | changed)
+        assert str(error.value).startswith(f"config: {key}")
+        assert "the fonts of the paper have no" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[a, b]: 1", "{a: b}: 1", "? [a]\n: 1", "data: {[a]: 1}"])
+def test_a_key_that_is_no_name_is_named_with_its_line(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"seed: 1\n{text}\n")
+    with pytest.raises(
+        InputError, match=r"c\.yaml: not valid YAML: line 2: a key that is a list or a mapping"
+    ):
+        load(path)
+
+
+def test_what_is_no_text_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        load(tmp_path)
+    (tmp_path / "c.yaml").write_bytes(b"\x7fELF\xff\xfe")
+    with pytest.raises(InputError, match=r"c\.yaml: damaged, or not UTF-8"):
+        load(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("tuned", "told"),
+    [
+        ({"file": "."}, r"\.: cannot be read \(Is a directory\)"),
+        ({"methods": "random_mask_tuned"}, r"tuned\.methods: input should be a valid list"),
+        ({"methods": [["a"]]}, r"tuned\.methods: input should be a valid string"),
+        ({"methods": []}, r"tuned\.methods: "),
+        ({"methods": ["mine"]}, r"tuned\.methods: .*chosen\.yaml has no mine"),
+    ],
+)
+def test_what_cannot_be_taken_from_a_search_is_named(content, tuned, told):
+    with pytest.raises(InputError, match=told) as error:
+        validate(content | {"tuned": content["tuned"] | tuned})
+    assert "\n" not in str(error.value)
+
+
+def test_a_configuration_is_read_as_utf_8_whatever_the_locale(tmp_path):
+    path = tmp_path / "c.yaml"
+    text = (ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8")
+    path.write_text(text.replace("data:\n", "data:\n  title: \u0141\u00f3d\u017a\n", 1), encoding="utf-8")
+    code = "import sys; from random_mask.experiment.config import load; "
+    code += "print(ascii(load(sys.argv[1]).data.title))"
+    process = subprocess.run(
+        [sys.executable, "-c", code, path],
+        env={**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+    )
+    assert process.stdout == r"'\u0141\xf3d\u017a'" + "\n", process.stderr

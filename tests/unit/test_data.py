@@ -6,6 +6,7 @@ import pickle
 import random
 import re
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.io import savemat
 
 from random_mask.artifacts.files import read_npz, write_npz
 from random_mask.data import archives
-from random_mask.data.division import split
+from random_mask.data.division import duplicates, split
 from random_mask.data.readers import Dataset, digits, read
 from random_mask.data.settings import ARCHIVES, Data
 from random_mask.data.splits import PARTS, read_split, split_as_csv
@@ -136,6 +137,18 @@ def test_forgetting_a_list(tmp_path):
     path.write_text(f"{parts['test'][0]}\n")
     with pytest.raises(InputError, match="no training image; remove it"):
         split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+    path.write_text("\ufeff" + "\r\n".join(NAMES[image] for image in chosen), encoding="utf-8")
+    again, _ = split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+    assert set(again["forget"]) == set(chosen)
+    for wrong in ("\u00b2", "-1", "# all"):
+        path.write_text(wrong, encoding="utf-8")
+        with pytest.raises(InputError, match=rf"forget\.txt: {wrong}: no training image"):
+            split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+    path.write_bytes(NAMES[0].encode("utf-16"))
+    with pytest.raises(InputError, match=r"forget\.txt: damaged, or not UTF-8; save it as UTF-8"):
+        split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+    with pytest.raises(InputError, match="cannot be read"):
+        split(DATASET, data(forget={"kind": "list", "file": str(tmp_path)}), 1)
 
 
 def test_images_that_are_left_out_are_in_no_part(tmp_path):
@@ -154,6 +167,52 @@ def test_mislabelled_images_are_the_ones_to_forget():
     wrong = np.flatnonzero(labels != LABELS)
     assert np.array_equal(wrong, parts["forget"])
     assert set(labels) <= set(range(10))
+
+
+def test_one_class_is_no_data_set():
+    alone = dataclasses.replace(DATASET, classes=["0"], labels=np.zeros(1797, int))
+    for forget in (5, {"kind": "mislabelled", "size": 5}):
+        with pytest.raises(InputError, match=r"data: all images are of one class, 0; there must be two"):
+            split(alone, data(forget=forget), 1)
+    parts, _ = split(DATASET, data(), 1)
+    only_tested = dataclasses.replace(DATASET, labels=(np.arange(1797) == parts["test"][0]).astype(int))
+    with pytest.raises(InputError, match=r"data\.train: 1000 images, all of the class 0; there must be two"):
+        split(only_tested, data(), 1)
+
+
+def test_identical_images_in_several_parts_are_counted_and_named():
+    rng = np.random.default_rng(0)
+    dataset = dataclasses.replace(DATASET, pixels=rng.integers(0, 256, (1797, 3, 4, 4), dtype=np.uint8))
+    parts, _ = split(dataset, data(), 1)
+    assert duplicates(dataset, parts) is None
+    first, second = parts["retain"][:2]
+    dataset.pixels[second] = dataset.pixels[first]  # in the same part
+    assert duplicates(dataset, parts) is None
+    forget, test = parts["forget"][0], parts["test"][0]
+    dataset.pixels[[forget, test]] = dataset.pixels[first]
+    told = f"{NAMES[first]} (retain) = {NAMES[forget]} (forget) = {NAMES[test]} (test)"
+    assert duplicates(dataset, parts) == f"1 image is in several parts, pixel by pixel: {told}"
+    dataset.pixels[parts["validation"][:5]] = dataset.pixels[parts["forget"][1:6]]
+    assert re.match(r"6 images are in several parts.* and 3 more$", duplicates(dataset, parts))
+
+
+@pytest.mark.parametrize("rule", ["warn", "error"])
+def test_what_is_done_about_identical_images_is_configured(folder, tmp_path, rule, capsys):
+    (folder / "test/cat/a.png").write_bytes((folder / "train/cat/a.png").read_bytes())
+    (folder / "train/cat/loop").symlink_to(folder)
+    settings = prepare_data.Settings(seed=1, data=own(folder, duplicates=rule), folder="")
+    outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
+    if rule == "error":
+        with pytest.raises(InputError, match=r"^data: 1 image is in several parts.*; remove these, or set"):
+            prepare_data.main(settings=settings, files=[], **outputs)
+        assert not outputs["images"].exists()
+        return
+    loop, shared = prepare_data.main(settings=settings, files=[], **outputs)["warnings"]
+    assert "loop: left out" in loop
+    assert shared.startswith("1 image is in several parts, pixel by pixel: ")
+    logged = capsys.readouterr().err
+    assert f"warning: {loop}\n" in logged
+    assert f"warning: {shared}\n" in logged
 
 
 def test_the_table_of_a_split_can_be_read_back():
@@ -221,19 +280,50 @@ def test_groups_of_images(folder, tmp_path):
     with pytest.raises(InputError, match=r"groups\.csv: has no group for train/dog/c\.png and 0 other"):
         read(own(folder, groups=str(table)))
     table.write_text("image,person\n")
-    with pytest.raises(InputError, match=r"has no group for"):
+    with pytest.raises(InputError, match=r"columns file and group; its first line is image,person"):
         read(own(folder, groups=str(table)))
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("test/cat/a.png", r"line 2: test/cat/a\.png does not fit file,group; correct it"),
+        ("test/cat/a.png,", r"line 2: test/cat/a\.png, does not fit"),
+        ("test/cat/a.png,a,b", "line 2: .* does not fit"),
+        ("train/cat/a.png,other", r"line 4: train/cat/a\.png,.* stands twice"),
+    ],
+)
+def test_a_row_that_is_no_group_of_a_file_is_named(folder, tmp_path, row, told):
+    table = tmp_path / "groups.csv"
+    rows = [row, *(f"{name},person" for name in read(own(folder)).files)]
+    table.write_text("\n".join(["file,group", *rows]) + "\n")
+    with pytest.raises(InputError, match=rf"groups\.csv: {told}"):
+        read(own(folder, groups=str(table)))
+
+
+def test_a_table_of_groups_may_have_other_columns_and_a_byte_order_mark(folder, tmp_path):
+    table = tmp_path / "groups.csv"
+    rows = [f"{number},{name},p{number}" for number, name in enumerate(read(own(folder)).files)]
+    table.write_text("\ufeff" + "\r\n".join(["age,file,group", *rows]) + "\r\n", encoding="utf-8")
+    assert read(own(folder, groups=str(table))).groups == [f"p{number}" for number in range(5)]
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        read(own(folder, groups=str(tmp_path)))
 
 
 def test_damaged_images_are_all_named_before_anything_is_trained(folder, tmp_path):
     (folder / "train/dog/bad.png").write_bytes(b"")
     (folder / "train/cat/text.jpg").write_text("hello")
+    float32 = Image.fromarray(np.zeros((32, 32), np.float32))
+    float32.save(folder / "train/cat/float.tif")
     whole = (folder / "train/cat/a.png").read_bytes()
     (folder / "train/cat/cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError) as error:
         read(own(folder))
     assert [line.strip() for line in str(error.value).splitlines()[1:]] == [
-        *("train/cat/cut.png", "train/cat/text.jpg", "train/dog/bad.png")
+        "train/cat/cut.png",
+        "train/cat/float.tif: has floating-point numbers, whose range is not known; "
+        "save it with 8 or 16 bits",
+        *("train/cat/text.jpg", "train/dog/bad.png"),
     ]
 
 
@@ -246,6 +336,12 @@ def test_a_folder_that_is_not_there_or_empty(tmp_path):
     (tmp_path / "a.tar").write_text("no archive")
     with pytest.raises(InputError, match=r"a\.tar: neither a folder nor a whole tar archive"):
         read(own(tmp_path / "a.tar"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("train/cat/a.png", b"")
+    with pytest.raises(
+        InputError, match=r"nor a whole tar archive; unpack it, and name the folder in data\.path"
+    ):
+        read(own(tmp_path / "a.zip"))
 
 
 TWICE = "image,label,part\n0,1,retain\n1,1,forget\n2,1,validation\n3,1,test\n3,1,retain\n"
@@ -462,7 +558,7 @@ def earlier(tmp_path, monkeypatch):
     places = {part: np.searchsorted(used, indices) for part, indices in parts.items()}
     table = Path("results/first/data/split.csv")
     table.parent.mkdir(parents=True)
-    table.write_text(split_as_csv(places, LABELS[used], [NAMES[image] for image in used]))
+    table.write_text(split_as_csv(places, LABELS[used], [NAMES[image] for image in used]), encoding="utf-8")
     rng = np.random.default_rng(0)
     gap = rng.permutation(50).astype(float)
     oracle = 50 * rng.normal(size=(8, 50))

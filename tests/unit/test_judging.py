@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from random_mask.artifacts.files import write_npz, write_text
+from random_mask.artifacts.files import read_npz, write_npz, write_text
 from random_mask.data.splits import PARTS, split_as_csv
 from random_mask.errors import InputError
 from random_mask.metrics.competition import logit_scaled_confidence
+from random_mask.stages import evaluate
 from random_mask.stages.judging import read_stored
 
 SIZES = {"retain": 9, "forget": 4, "validation": 3, "test": 5}
@@ -52,3 +53,23 @@ def test_one_model_stands_for_a_fleet(tmp_path, split_table):
 def test_a_fleet_that_does_not_fit_the_table_is_named(tmp_path, split_table, sizes):
     with pytest.raises(InputError, match=r"models\.npz and .*split\.csv differ in the images; delete both"):
         read_stored([shard(tmp_path, 2, **sizes)], split_table)
+
+
+def test_a_score_that_would_be_divided_by_nothing_is_explained(tmp_path, split_table):
+    """No retrained model has a test image right, as it may be with very few of them."""
+    path = shard(tmp_path, 4)
+    arrays = read_npz(path)
+    write_npz(path, arrays | {"accuracy_test": np.zeros(4)})
+    outputs = {"row": tmp_path / "row.json", "examples": tmp_path / "examples.npz"}
+    settings = evaluate.Settings(seed=1, replicates=2, models=4)
+    with pytest.raises(InputError, match=r"^mine: no score \(retrained\.test_accuracy is 0 .*; train longer"):
+        evaluate.main(
+            settings=settings,
+            method="mine",
+            original=0,
+            unlearned=[path],
+            oracle=[path],
+            split_table=split_table,
+            **outputs,
+        )
+    assert not any(output.exists() for output in outputs.values())

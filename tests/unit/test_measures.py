@@ -379,7 +379,7 @@ def test_correlations_are_of_methods_and_turned_so_that_more_is_better():
     assert math.isnan(found["ulira_accuracy"])
 
 
-def test_numbers_of_the_paper_leave_out_what_is_unknown():
+def test_numbers_of_the_paper_are_dashes_where_nothing_is_known():
     measures, scores = table({"score": [0.0, *SWAPPED, 0.9], "tow": [1.0, *EIGHT, 0.1]})
     found = numbers._measures(measures, scores, None, None)
     assert {
@@ -391,7 +391,11 @@ def test_numbers_of_the_paper_leave_out_what_is_unknown():
         "agreement/tow": "0.98",
         "agreement/methods": "8",
     }
-    assert {key.split("/")[-1].partition("_")[0] for key in found} == {"tow", "methods"}
+    assert {text for key, text in found.items() if "tow" not in key and "methods" not in key} == {
+        numbers.UNKNOWN
+    }
+    without = numbers._measures(measures[measures["measure"] == "tow"], scores, None, None)
+    assert {key.split("/")[-1].partition("_")[0] for key in without} == {"tow", "methods"}
     found = numbers._measures(measures, scores, "a", "b")
     assert found["nearness/tow/words"] == numbers.UNDECIDED
     assert found["nearness/tow/difference"] == "0.100"

@@ -1,13 +1,17 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from random_mask.data.settings import ListForget
+from random_mask.data.splits import PARTS
 from random_mask.errors import InputError
 from random_mask.experiment.config import load, validate
-from random_mask.workflow.paths import Plan, paper_sources, shards
+from random_mask.workflow.paths import UNKNOWN_CLASSES, Plan, paper_sources, shards
+from random_mask.workflow.resources import JobResources
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,13 +120,75 @@ def test_a_change_of_a_folder_of_images_is_seen(tmp_path):
     assert Plan(experiment).data_files == []
     data = experiment.data.model_copy(update={"name": "image_folder", "path": str(tmp_path)})
     plan = Plan(experiment.model_copy(update={"data": data}))
-    (tmp_path / "a.png").write_bytes(b"1")
+    for name in ("train/cat/a.png", "train/dog/a.png", "test/emu/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"1")
     before = plan.data_folder
-    (tmp_path / "a.png").touch()
+    (tmp_path / "train/cat/a.png").touch()
+    (tmp_path / "train/.DS_Store").touch()
     assert plan.data_folder == before
-    (tmp_path / "b.png").write_bytes(b"1")
+    (tmp_path / "train/cat/a.png").write_bytes(b"2")
     assert plan.data_folder != before
     assert plan.data_files == []
+    assert plan.missing_data() is None
+
+
+def test_the_classes_of_a_folder_are_counted_and_those_of_an_archive_once_it_is_read(tmp_path, monkeypatch):
+    experiment = load(ROOT / "config" / "digits.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert Plan(experiment).classes == 10
+    data = experiment.data.model_copy(update={"name": "image_folder", "path": "images"})
+    plan = Plan(experiment.model_copy(update={"data": data}))
+    for number in range(23):
+        for split in ("train", "test"):
+            folder = tmp_path / "images" / split / f"class {number}"
+            folder.mkdir(parents=True)
+            (folder / "a.png").touch()
+    assert plan.classes == 23
+    of_digits, of_folder = JobResources(experiment), JobResources(plan.experiment)
+    shard = SimpleNamespace(first="0000", last="0003", method="random_mask", original="0")
+    for rule in ("evaluate", "measure", "retrain"):
+        assert of_folder.memory(rule)(shard, 1) >= of_digits.memory(rule)(shard, 1)
+    assert (
+        of_folder.workload.of("retrain", shard).written > 2 * of_digits.workload.of("retrain", shard).written
+    )
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    assert plan.classes == UNKNOWN_CLASSES
+    table = Path(plan.path("data/split.csv"))
+    table.parent.mkdir(parents=True)
+    rows = [f"{n},{30 * n},{part},file\n" for n, part in enumerate(PARTS)]
+    table.write_text("".join(["image,label,part,file\n", *rows]), encoding="utf-8")
+    assert plan.classes == 91
+
+
+@pytest.mark.parametrize("key", ["groups", "leave_out", "file"])
+def test_a_folder_where_a_file_is_meant_is_named_before_anything_runs(tmp_path, key):
+    (tmp_path / "folder").mkdir()
+    experiment = load(ROOT / "config" / "digits.yaml")
+    path = str(tmp_path / "folder")
+    update = {key: path} if key != "file" else {"forget": ListForget(kind="list", file=path)}
+    plan = Plan(experiment.model_copy(update={"data": experiment.data.model_copy(update=update)}))
+    assert plan.missing_data() == f"{path}: a folder; name a file in `data` of the configuration"
+
+
+def test_a_folder_that_cannot_be_read_is_named_before_anything_runs(tmp_path):
+    experiment = load(ROOT / "config" / "digits.yaml")
+    data = experiment.data.model_copy(update={"name": "image_folder", "path": str(tmp_path)})
+    plan = Plan(experiment.model_copy(update={"data": data}))
+    assert "holds no images in train/<class>/" in plan.missing_data()
+    assert plan.data_folder == ""
+
+
+def test_a_paper_is_not_promised_of_methods_that_are_not_compared():
+    experiment = load(ROOT / "config" / "digits.yaml")
+    assert Plan(experiment).left_out is None
+    methods = {
+        **experiment.methods,
+        "finetune": experiment.methods["finetune"].model_copy(update={"compare_with": []}),
+    }
+    alone = Plan(experiment.model_copy(update={"methods": methods}))
+    assert "compares finetune with retrain, which this experiment does not" in alone.left_out
+    assert alone.paper == []
 
 
 def test_methods_that_are_not_main_have_fewer_originals(plan):

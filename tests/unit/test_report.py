@@ -376,3 +376,22 @@ def test_figures_of_a_search_have_the_fleets_that_are_no_methods(scores, labels)
     assert len(figures.confidences(fleets, [], labels).axes) == 6
     assert len(figures.epsilons(fleets, [], labels).axes) == 1
     assert len(figures.training(fleets, [], labels).axes[0].containers) == 1
+
+
+def test_what_is_known_of_no_model_is_a_dash():
+    """As membership inference by fewer than five images, or U-LiRA of few models."""
+    methods = ["random_mask", "random_mask_ratio_0", *(f"m{n}" for n in range(8)), "original", "retrain"]
+    scores = pd.DataFrame({"method": methods, "original": 0, "score": np.linspace(0, 0.2, len(methods))})
+    measures = pd.DataFrame(
+        {"method": method, "original": original, "measure": name, "value": value, "low": value, "high": value}
+        for method in methods
+        for original in (0, 1)
+        for name in MEASURES
+        for value in [{"mia_gap": np.nan, "tow": 0.5 if original else np.nan}.get(name, 0.1)]
+    )
+    found = numbers._measures(measures, scores, "random_mask", "random_mask_ratio_0")
+    for key in ("measures/random_mask/mia_gap", "measures/retrain/mia_gap_low", "agreement/mia_gap"):
+        assert found[key] == numbers.UNKNOWN
+    assert found["nearness/mia_gap/difference"] == numbers.UNKNOWN
+    assert found["nearness/mia_gap/words"] == "not known"
+    assert found["measures/random_mask/tow"] == "0.500"

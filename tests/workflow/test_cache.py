@@ -43,6 +43,7 @@ TABLE = {
     "data.path": ONE_VALUE,
     "data.groups": ONE_VALUE,
     "data.leave_out": ("config/lists/digits-judged.txt", EVERYTHING - {"simulate"}),
+    "data.duplicates": ("error", EVERYTHING - {"simulate"}),
     "data.image_size": (64, EVERYTHING - {"simulate"}),
     "data.normalise": (False, EVERYTHING - {"simulate"}),
     "data.train": (130, EVERYTHING - {"simulate"}),

@@ -28,6 +28,9 @@ if workflow.is_main_process and (
     problem := first_damaged(plan.results) or plan.missing_data()
 ):
     sys.exit(problem)
+if workflow.is_main_process:
+    for caution in experiment.cautions():
+        logger.warning(caution)
 
 
 wildcard_constraints:

@@ -54,7 +54,8 @@ rule prepare_data:
         mem_mb=needs.memory("prepare_data"),
         runtime=needs.minutes("prepare_data"),
     params:
-        settings=plan.settings(
+        # A function, so that only who plans this job looks at the images.
+        settings=lambda wildcards: plan.settings(
             seed=experiment.seed, data=plan.data, folder=plan.data_folder
         ),
     message:

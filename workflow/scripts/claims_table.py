@@ -185,11 +185,11 @@ def documents() -> dict[Path, str]:
         "README.md": ("results", measured(claims, REFERENCES, ALL_METHODS)),
     }
     return {
-        ROOT / path: renewed((ROOT / path).read_text(), name, content)
+        ROOT / path: renewed((ROOT / path).read_text(encoding="utf-8"), name, content)
         for path, (name, content) in contents.items()
     }
 
 
 if __name__ == "__main__":
     for path, text in documents().items():
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")

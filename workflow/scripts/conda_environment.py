@@ -24,4 +24,6 @@ def as_environment(lock: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(as_environment(Path(sys.argv[1]).read_text()))
+    Path(sys.argv[2]).write_text(
+        as_environment(Path(sys.argv[1]).read_text(encoding="utf-8")), encoding="utf-8"
+    )

@@ -43,4 +43,4 @@ def replaced(document: str, rulegraph: str) -> str:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    path.write_text(replaced(path.read_text(), sys.stdin.read()))
+    path.write_text(replaced(path.read_text(encoding="utf-8"), sys.stdin.read()), encoding="utf-8")

@@ -44,21 +44,31 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def write_text(path: Path | str, text: str) -> None:
     """Write a text file in one step."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
-def read_text(path: Path | str) -> str:
-    """Read a text file.
+def read_text(path: Path | str, newline: str | None = None) -> str:
+    """Read a text file, in UTF-8, with or without a byte-order mark.
+
+    Args:
+        path: the file.
+        newline: as for `open`; "" leaves the ends of lines as they are.
 
     Raises:
-        InputError: if the file is missing or is not text.
+        InputError: if the file is missing, cannot be read, or is not text.
     """
     try:
-        return Path(path).read_text()
+        with Path(path).open(encoding="utf-8-sig", newline=newline) as file:
+            return file.read()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: damaged; delete it and run snakemake again to re-make it") from None
+        raise InputError(
+            f"{path}: damaged, or not UTF-8; save it as UTF-8, or delete it and run snakemake again, if that "
+            "made it"
+        ) from None
 
 
 def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:

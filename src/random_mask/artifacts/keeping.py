@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import yaml
 
-from random_mask.artifacts.files import read_text, write_text
+from random_mask.artifacts.files import write_text
+from random_mask.artifacts.provenance import read_collected
 from random_mask.artifacts.records import record_of, verify
+from random_mask.errors import InputError
 
 __all__ = ["KEPT", "keep"]
 
@@ -26,19 +27,30 @@ def keep(folder: Path, into: Path) -> list[Path]:
     Returns the files that were written.
 
     Raises:
-        InputError: if the run is not complete, or a file is not what the workflow wrote.
+        InputError: if the run is not complete, a file is not what the workflow wrote, or it cannot be kept
+            there.
+        OSError: with the name of a file that cannot be written.
     """
-    experiment = json.loads(read_text(folder / "provenance.json"))["experiment"]
-    target = into / experiment["experiment"]
-    names = [*KEPT, *(["chosen.yaml"] if experiment["search"] else [])]
-    for name in names:
-        verify(folder / name)
-    target.mkdir(parents=True, exist_ok=True)
+    experiment = read_collected(folder)["experiment"]
+    name, search = experiment["experiment"], experiment.get("search")
+    if folder.resolve().name != name:
+        raise InputError(
+            f"{folder}: holds the experiment {name}; call the folder so, too, to keep it as {into / name}"
+        )
+    target = into / name
+    if target.resolve() == folder.resolve():
+        raise InputError(f"{folder}: is kept already; give the folder of a run, such as results/{name}")
+    names = [*KEPT, *(["chosen.yaml"] if search else [])]
+    for one in names:
+        verify(folder / one)
+    if not into.is_dir():
+        into.mkdir()  # and none above it, which may be a slip
+    target.mkdir(exist_ok=True)
     kept = [target / "config.yaml", target / "provenance.json"]
     write_text(kept[0], yaml.safe_dump(experiment, sort_keys=False, default_flow_style=None, width=110))
     shutil.copyfile(folder / "provenance.json", kept[1])
-    for name in names:
-        for source in (folder / name, record_of(folder / name)):
+    for one in names:
+        for source in (folder / one, record_of(folder / one)):
             kept.append(target / source.name)
             shutil.copyfile(source, kept[-1])
     return kept

@@ -11,10 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from random_mask.artifacts.files import read_text
 from random_mask.artifacts.records import REMEDY, digest, read_record
-from random_mask.errors import InputError
+from random_mask.errors import InputError, named
 
-__all__ = ["chain", "condensed", "expanded", "problems"]
+__all__ = ["chain", "condensed", "expanded", "problems", "read_collected", "warnings"]
+
+REPOSITORY = Path(__file__).parents[3]
+"""Where this package lies, unless it was installed elsewhere."""
 
 
 def chain(artifacts: Iterable[Path | str]) -> dict[str, dict[str, Any]]:
@@ -65,6 +69,34 @@ def expanded(collected: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
+def read_collected(folder: Path) -> dict[str, Any]:
+    """Return the `provenance.json` of a run, with its records in full as `artifacts`.
+
+    Raises:
+        InputError: if there is none, or a damaged one.
+    """
+    collected = folder / "provenance.json"
+    if not collected.exists():
+        raise InputError(f"{collected}: no such file; give the folder of a run that is complete")
+    try:
+        content = json.loads(read_text(collected))
+        records = expanded(content)
+        known = all({"sha256", "sources"} <= record.keys() for record in records.values())
+        if known and isinstance(content["experiment"]["experiment"], str):
+            return content | {"artifacts": records}
+        raise ValueError("no records of a run")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{collected}: damaged; {REMEDY}") from None
+
+
+def warnings(folder: Path) -> list[str]:
+    """Return what the stages of a run warned of; nothing where it is not complete."""
+    if not (folder / "provenance.json").exists():
+        return []
+    records = read_collected(folder)["artifacts"].values()
+    return list(dict.fromkeys(text for record in records for text in record["computed"].get("warnings", [])))
+
+
 def problems(folder: Path) -> tuple[int, list[str]]:
     """Check every artifact of a run, and that the code which made it is the code here.
 
@@ -72,29 +104,30 @@ def problems(folder: Path) -> tuple[int, list[str]]:
         folder: the folder of results, which may have been moved or copied.
 
     Returns:
-        The number of artifacts, and one line for each file that is missing or was changed since.
+        The number of artifacts, and one line for each file that is missing or was changed since, and one for
+        all code that is not found: it is looked for in the working directory and where this package lies.
 
     Raises:
         InputError: if the folder has no readable `provenance.json`.
     """
-    collected = folder / "provenance.json"
-    try:
-        content = json.loads(collected.read_text())
-        records, root = expanded(content), f"results/{content['experiment']['experiment']}/"
-    except FileNotFoundError:
-        raise InputError(f"{collected}: no such file; give the folder of a run that is complete") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{collected}: damaged; {REMEDY}") from None
+    content = read_collected(folder)
+    root = f"results/{content['experiment']['experiment']}/"
     found: list[str] = []
     code: dict[str, str] = {}
-    for name, record in records.items():
+    for name, record in content["artifacts"].items():
         path = folder / name.removeprefix(root)
         code |= record["code"] | record["sources"]
         if not path.exists():
             found.append(f"{path}: missing")
         elif digest(path) != record["sha256"]:
             found.append(f"{path}: damaged, or changed since the workflow wrote it")
+    absent = []
     for name, expected in sorted(code.items()):
-        if not Path(name).exists() or digest(name) != expected:
-            found.append(f"{name}: changed since it made some of these results")
-    return len(records), found
+        here = next((base / name for base in (Path(), REPOSITORY) if (base / name).is_file()), None)
+        if here is None:
+            absent.append(name)
+        elif digest(here) != expected:
+            found.append(f"{here}: changed since it made some of these results")
+    if absent:
+        found.append(f"not found here, and so not checked: {named(absent)}; run this in the repository")
+    return len(content["artifacts"]), found

@@ -49,7 +49,7 @@ def read_record(artifact: Path | str) -> dict[str, Any]:
         InputError: if it has none, or a damaged one.
     """
     try:
-        return json.loads(record_of(artifact).read_text())
+        return json.loads(record_of(artifact).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{artifact}: the record of its making is missing; {REMEDY}") from None
     except ValueError:  # not JSON, or not text

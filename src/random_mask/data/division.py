@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,10 @@ from random_mask.data.settings import (
     MislabelledForget,
     RandomForget,
 )
-from random_mask.errors import InputError
+from random_mask.errors import InputError, named
 from random_mask.seeds import generator
 
-__all__ = ["split"]
+__all__ = ["duplicates", "split"]
 
 
 def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -41,6 +43,10 @@ def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray
         InputError: if there are too few images, or the forget set cannot be drawn.
     """
     order = generator(seed, "data", 0, "split").permutation(len(dataset.labels))
+    if len(dataset.classes) < 2:
+        raise InputError(
+            f"data: all images are of one class, {named(dataset.classes)}; there must be two at least"
+        )
     if data.leave_out:
         order = order[~np.isin(order, _listed(dataset, Path(data.leave_out), order))]
     drawn: dict[str, np.ndarray] = {}
@@ -60,6 +66,11 @@ def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray
     if isinstance(data.forget, MislabelledForget):
         shift = generator(seed, "data", 0, "labels").integers(1, len(dataset.classes), len(forget))
         labels[forget] = (labels[forget] + shift) % len(dataset.classes)
+    if len(np.unique(labels[train])) < 2:
+        only = dataset.classes[labels[train[0]]]
+        raise InputError(
+            f"data.train: {len(train)} images, all of the class {only}; there must be two at least"
+        )
     parts = {
         "retain": np.setdiff1d(train, forget),
         "forget": forget,
@@ -67,6 +78,26 @@ def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray
         "test": drawn["test"],
     }
     return {part: np.sort(indices) for part, indices in parts.items()}, labels
+
+
+def duplicates(dataset: Dataset, parts: Mapping[str, np.ndarray]) -> str | None:
+    """Return how many images stand pixel by pixel in several parts, and the first of them, or None.
+
+    Args:
+        dataset: the data set.
+        parts: the indices of the images of each part.
+    """
+    seen: dict[bytes, dict[str, str]] = {}
+    for part, indices in parts.items():
+        for image in indices:
+            content = hashlib.sha256(dataset.pixels[image].tobytes()).digest()
+            seen.setdefault(content, {}).setdefault(part, dataset.files[image])
+    shared = [of for of in seen.values() if len(of) > 1]
+    if not shared:
+        return None
+    listed = [" = ".join(f"{file} ({part})" for part, file in of.items()) for of in shared]
+    count = "1 image is" if len(shared) == 1 else f"{len(shared)} images are"
+    return f"{count} in several parts, pixel by pixel: {named(listed)}"
 
 
 def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -118,8 +149,8 @@ def _listed(
         name = line.strip()
         if not name:
             continue
-        number = numbers.get(name, int(name) if name.isdigit() else -1)
+        number = numbers.get(name, int(name) if name.isdecimal() else -1)
         if number not in known:
-            raise InputError(f"{path}: {name}: {otherwise}")
+            raise InputError(f"{path}: {named([name])}: {otherwise}")
         found.append(number)
     return np.unique(np.array(found, dtype=np.int64))

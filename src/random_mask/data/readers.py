@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
 import pickle
 import random
 import tarfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy.io import loadmat
 from sklearn.datasets import load_digits
 
 from random_mask.artifacts.files import read_text
+from random_mask.data import decoding
 from random_mask.data.archives import read_verified
+from random_mask.data.folders import AGES, listing, packed, unpacked
 from random_mask.data.settings import ARCHIVES, Data
-from random_mask.errors import InputError
+from random_mask.errors import InputError, named
 
 __all__ = ["Dataset", "read"]
 
@@ -37,6 +41,7 @@ class Dataset:
         pools: the images that parts are drawn from, {parts: bool [images]}: one pool for all parts of a data
             set that comes undivided, otherwise several, so that no part takes an image of another.
         groups: the group of each image, or None.
+        notes: what was left out of a folder, and why.
     """
 
     pixels: np.ndarray
@@ -45,6 +50,7 @@ class Dataset:
     files: list[str]
     pools: dict[tuple[str, ...], np.ndarray]
     groups: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def read(data: Data) -> Dataset:
@@ -156,26 +162,40 @@ def svhn() -> Dataset:
 def image_folder(data: Data) -> Dataset:
     """Return the images of a folder, or of a tar archive: `train/<class>/*` and `test/<class>/*`.
 
-    They are ordered by name, made RGB and resized bilinearly to the configured size if they have another.
-    Hidden files are left out.
+    They are ordered by name, and read as `docs/data.md` says: what of the folder, and how each file.
+
+    Raises:
+        InputError: if it is missing, names stand twice, or some files cannot be read.
     """
     source = Path(data.path or "")
     if not source.exists():
         raise InputError(f"{source}: no such folder or archive; correct data.path in the configuration")
-    files, pixels = _decoded(source, _contents(source), data.image_size)
-    if not files:
-        raise InputError(f"{source}: holds no images in train/<class>/ and test/<class>/")
-    order = np.argsort(files, kind="stable")
-    files = [files[i] for i in order]
-    classes = sorted({PurePosixPath(name).parts[1] for name in files})
+    if source.is_dir():
+        found = unpacked(source)
+        contents = ((name, Path(path).read_bytes()) for name, path in found.files.items())
+        files, pixels = _decoded(source, contents, data.image_size)
+    else:
+        try:
+            with tarfile.open(source) as archive:
+                found, members = packed(archive, source)
+                contents = ((name, _content(archive, members[path])) for name, path in found.files.items())
+                files, pixels = _decoded(source, contents, data.image_size)
+        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            reason = "" if "\n" in str(error) else f" ({error})"  # of every way to pack it
+            remedy = "unpack it, and name the folder in data.path, or pack it as .tar"
+            raise InputError(
+                f"{source}: neither a folder nor a whole tar archive{reason}; {remedy}"
+            ) from None
+    classes = found.classes()
     numbers = {name: number for number, name in enumerate(classes)}
     return Dataset(
-        pixels=np.stack([pixels[i] for i in order]),
+        pixels=np.stack(pixels),
         labels=np.array([numbers[PurePosixPath(name).parts[1]] for name in files], dtype=np.int64),
         classes=classes,
         files=files,
         pools=_divided(np.array([name.startswith("test/") for name in files])),
         groups=_groups(Path(data.groups), files) if data.groups else None,
+        notes=found.notes,
     )
 
 
@@ -197,18 +217,14 @@ def casia_surf(data: Data) -> Dataset:
         InputError: if a file is missing or damaged, or a person has no age.
     """
     folder = Path(data.path or "")
-    ages = _ages(folder / "Age_Gender.txt")
-    paths = [
-        path
-        for person in sorted(folder.glob("WBackground/*/*"), key=str)
-        for path in sorted(person.glob("real.rssdk/color/*.jpg"), key=str)
-    ]
+    ages = _ages(folder / AGES)
+    paths = [Path(path) for name, path in listing(data).files.items() if name != AGES]
     if not paths:
         raise InputError(f"{folder}: holds no images WBackground/*/<person>/real.rssdk/color/*.jpg")
     persons = [path.parts[-4] for path in paths]
     strangers = sorted(set(persons) - ages.keys())
     if strangers:
-        raise InputError(f"{folder / 'Age_Gender.txt'}: has no age for {', '.join(strangers)}; add them")
+        raise InputError(f"{folder / AGES}: has no age for {', '.join(strangers)}; add them")
     contents = ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
     files, pixels = _decoded(folder, contents, data.image_size)
     edges = np.linspace(min(ages.values()), max(ages.values()) + 1, 11)
@@ -231,7 +247,7 @@ def _ages(table: Path) -> dict[str, int]:
     ages: dict[str, int] = {}
     for number, line in enumerate(read_text(table).splitlines(), start=1):
         fields = line.split()
-        if fields and (len(fields) != 3 or not fields[1].isdigit() or fields[0] in ages):
+        if fields and (len(fields) != 3 or not fields[1].isdecimal() or fields[0] in ages):
             raise InputError(f"{table}: line {number} is no new `id age gender`; correct it")
         if fields:
             ages[fields[0]] = int(fields[1])
@@ -249,11 +265,10 @@ def _decoded(
     files, pixels, bad = [], [], []
     for name, content in contents:
         try:
-            with Image.open(io.BytesIO(content)) as image:
-                pixels.append(_resized(image, size))
+            pixels.append(decoding.pixels(content, size))
             files.append(name)
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-            bad.append(name)
+        except decoding.UnreadableError as error:
+            bad.append(named([name]) + (f": {error}" if str(error) else ""))
     if bad:
         more = [f"and {len(bad) - 20} more"] if len(bad) > 20 else []
         raise InputError(
@@ -263,56 +278,37 @@ def _decoded(
     return files, pixels
 
 
-def _resized(image: Image.Image, size: int) -> np.ndarray:
-    image = image.convert("RGB")
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image).transpose(2, 0, 1)
-
-
-def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name, from `train` or `test` on, and content of each file of a folder or archive."""
-    if source.is_dir():
-        for path in sorted(source.rglob("*")):
-            name = _name(path.relative_to(source).as_posix())
-            if name and path.is_file():
-                yield name, path.read_bytes()
-        return
-    try:
-        with tarfile.open(source) as archive:
-            for member in archive:
-                name = _name(member.name)
-                if name and member.isfile():
-                    yield name, _content(archive, member)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"{source}: neither a folder nor a whole tar archive ({error})") from None
-
-
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
     assert file is not None  # what is no folder
     return file.read()
 
 
-def _name(path: str) -> str | None:
-    parts = PurePosixPath(path).parts
-    for at, part in enumerate(parts):
-        if part in ("train", "test") and len(parts) == at + 3 and not parts[-1].startswith("."):
-            return "/".join(parts[at:])
-    return None
-
-
 def _groups(table: Path, files: list[str]) -> list[str]:
+    rows = csv.reader(io.StringIO(read_text(table, newline=""), newline=""))
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            found = {row["file"]: row["group"] for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        raise InputError(f"{table}: no such table; correct data.groups in the configuration") from None
-    except (KeyError, UnicodeDecodeError, csv.Error):
-        raise InputError(f"{table}: not a CSV table with the columns file and group") from None
+        head = next(rows, [])
+        if any(head.count(column) != 1 for column in ("file", "group")):
+            raise InputError(
+                f"{table}: not a CSV table with the columns file and group; its first line is "
+                f"{named([','.join(head)])}"
+            )
+        found: dict[str, str] = {}
+        for row in filter(None, rows):
+            name, group = (dict(zip(head, row, strict=False)).get(column) for column in ("file", "group"))
+            if len(row) != len(head) or not name or not group or name in found:
+                what = "stands twice" if name in found else f"does not fit {','.join(head)}"
+                raise InputError(
+                    f"{table}: line {rows.line_num}: {named([','.join(row)])} {what}; correct it"
+                )
+            found[name] = group
+    except csv.Error as error:
+        raise InputError(
+            f"{table}: line {rows.line_num}: {error}; make it a CSV table of file and group"
+        ) from None
     missing = [name for name in files if name not in found]
     if missing:
         raise InputError(
-            f"{table}: has no group for {missing[0]} and {len(missing) - 1} other images; add them"
+            f"{table}: has no group for {named(missing[:1])} and {len(missing) - 1} other images; add them"
         )
     return [found[name] for name in files]

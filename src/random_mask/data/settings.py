@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from random_mask.settings import Section
+from random_mask.settings import PaperText, Section
 
 __all__ = [
     "ARCHIVES",
@@ -120,7 +120,7 @@ class Data(Section):
     `cifar100` or `svhn`, downloaded to `data/`; `image_folder`, your own: `path` holds `train/<class>/*` and
     `test/<class>/*`; or `casia_surf`, the faces of the competition, which need a licence: `path` holds
     `Age_Gender.txt` and `WBackground/`."""
-    title: str | None = None
+    title: PaperText | None = None
     """What the paper calls the data set; its name unless given."""
     path: str | None = None
     """For `image_folder`: a folder, or a tar archive of one, relative to the root of the repository; for
@@ -135,6 +135,9 @@ class Data(Section):
     leave_out: str | None = None
     """A list of images that are in no part, one a line, by number or file, relative to the root of the
     repository; so that methods are tuned on other images than they are judged by."""
+    duplicates: Literal["warn", "error"] = "warn"
+    """What is done if an image stands pixel by pixel in several splits, such as the forget and the retain
+    set: `warn`, in the log, the summary and `provenance.json`, or `error`, before anything is trained."""
     train: Annotated[int, Field(ge=2)]
     """Number of training images, the forget set included."""
     validation: Annotated[int, Field(ge=1)]
@@ -178,6 +181,6 @@ class Data(Section):
         return getattr(self.forget, "size", None) or 0
 
     @property
-    def classes(self) -> int:
-        """The number of classes, or ten where that is not known before the images are read."""
-        return 100 if self.name == "cifar100" else 10
+    def classes(self) -> int | None:
+        """The number of classes, or None of an `image_folder`, whose images say it."""
+        return {"cifar100": 100, "image_folder": None}.get(self.name, 10)

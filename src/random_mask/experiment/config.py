@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from random_mask.artifacts.files import read_text
 from random_mask.data.settings import Data
 from random_mask.errors import InputError
 from random_mask.methods import catalogue
@@ -24,7 +25,7 @@ from random_mask.methods.none import NoPerturbation
 from random_mask.methods.perturbation import Perturbation
 from random_mask.methods.random_mask import RandomMask
 from random_mask.seeds import generator
-from random_mask.settings import Number, Section
+from random_mask.settings import Number, PaperText, Section
 from random_mask.training.networks import NETWORKS
 from random_mask.training.recipe import Precision, Recipe
 
@@ -32,6 +33,9 @@ __all__ = ["Experiment", "Method", "json_schema", "load", "validate"]
 
 RESERVED = ("original", "retrain", "oracle")
 """Names of fleets that no method may take."""
+
+ENOUGH_REPLICATES = 100
+"""Below it, standard errors are off by more than 7 % (one part in the root of twice as many)."""
 
 FEW = 6
 """Methods that figures of few methods have room for."""
@@ -133,7 +137,7 @@ class Method(Step):
 
     then: list[Step] = Field(default_factory=list)
     """Further steps, for methods that take more than one."""
-    title: str | None = None
+    title: PaperText | None = None
     """What tables and figures call it; by default its name."""
     group: Literal["mask", "control", "entry", "literature", "own"] = "own"
     """What it is: random mask or a variant of it, a control (fine-tuning or a repair, without a mask), an
@@ -145,7 +149,7 @@ class Method(Step):
     tuned_from: str | None = None
     """The method whose values a search chose here. The search writes this into its `chosen.yaml`; the method
     need not be one of this experiment."""
-    deviation: str | None = None
+    deviation: PaperText | None = None
     """In what it deviates in substance from its source, a sentence; a dagger marks its name."""
     main: bool = False
     """Whether it is in the main table and in figures of few methods, where the experiment has more than six.
@@ -229,8 +233,8 @@ class Experiment(Section):
     precision: Precision = "fp32"
     """Precision of matrix products while training: `fp32`, `bf16` (bfloat16 with 32-bit weights), or `auto`,
     which takes bf16 where the processor or the GPU has it and is faster with it. The evaluation is fp32."""
-    replicates: Annotated[int, Field(ge=100)] = 200
-    """Random subsets of the models behind every interval."""
+    replicates: Annotated[int, Field(ge=2)] = 200
+    """Random subsets of the models behind every interval; below 100, for a first try, intervals are rough."""
     network: Annotated[str, Field(json_schema_extra={"enum": [*NETWORKS]})] = "resnet18"
     """The network, as torchvision builds it; one that is not stackable is trained one model at a time."""
     training: FineTuning
@@ -353,6 +357,15 @@ class Experiment(Section):
                     f"{key}: {images} images in batches of {recipe.batch} leave a last batch of one image, "
                     "on which batch norm is undefined; change it by one"
                 )
+
+    def cautions(self) -> list[str]:
+        """Return what is allowed but may mislead, a line each."""
+        if self.replicates >= ENOUGH_REPLICATES:
+            return []
+        return [
+            f"replicates: {self.replicates} are for a first try; take {ENOUGH_REPLICATES} or more for "
+            "intervals that are reported"
+        ]
 
     def all_methods(self) -> dict[str, Method]:
         """Return the methods by name that are run.
@@ -493,10 +506,10 @@ def read(path: Path | str) -> Any:
     Raises:
         InputError: in one line, which names the file and the remedy.
     """
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such configuration file")
     try:
-        return yaml.load(Path(path).read_text(), _Loader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such configuration file") from None
+        return yaml.load(read_text(path), _Loader)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
@@ -507,8 +520,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         names = set()
         for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"line {line}: a key that is a list or a mapping; keys are names")
             if key.tag != "tag:yaml.org,2002:merge" and key.value in names:
-                line = key.start_mark.line + 1
                 raise yaml.YAMLError(f"line {line}: `{key.value}` stands twice; remove one, or rename it")
             names.add(key.value)
         return super().construct_mapping(node, deep)
@@ -560,16 +575,19 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
     tuned, methods = content.get("tuned"), content.get("methods")
     if not isinstance(tuned, dict) or not isinstance(methods, dict) or not isinstance(tuned.get("file"), str):
         return content
+    named = tuned.get("methods") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        return content  # it is a mistake, and named with the others
     path = tuned["file"]
-    try:
-        chosen = yaml.safe_load(Path(path).read_text())["methods"]
-        names = tuned.get("methods") or list(chosen)
-        # What is read again, as a stage's settings, has them already.
-        return content | {"methods": {**methods, **{n: methods.get(n, chosen[n]) for n in names}}}
-    except FileNotFoundError:
+    if not Path(path).exists():
         raise InputError(
             f"{source}: tuned.file: {path} does not exist; a `search` makes such a file, or remove the key"
-        ) from None
+        )
+    try:
+        chosen = yaml.safe_load(read_text(path))["methods"]
+        names = named or list(chosen)
+        # What is read again, as a stage's settings, has them already.
+        return content | {"methods": {**methods, **{n: methods.get(n, chosen[n]) for n in names}}}
     except KeyError as error:
         raise InputError(f"{source}: tuned.methods: {path} has no {error.args[0]}") from None
     except (yaml.YAMLError, TypeError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from random_mask.errors import InputError
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.metrics.intervals import Fleet, Interval, score_intervals
 
-__all__ = ["FleetFile", "read", "scores"]
+__all__ = ["FleetFile", "read", "scores", "suspicions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +26,14 @@ class FleetFile:
         fleet: its models; accuracies that it lacks are taken as 1.
         has_accuracies: whether it has those on retain and test.
         labels: [forget examples], or None where it holds confidences without them.
+        looks_like: what its values seem to be, if not what they should be.
     """
 
     path: Path
     fleet: Fleet
     has_accuracies: bool
     labels: np.ndarray | None
+    looks_like: str | None = None
 
 
 def read(path: Path, precision: Literal["float64", "float32"] = "float64") -> FleetFile:
@@ -51,7 +53,7 @@ def read(path: Path, precision: Literal["float64", "float32"] = "float64") -> Fl
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
+    except Exception:  # whatever stumbles over a stranger's file
         # np.load returns a bare array, which is no context manager, for a .npy file.
         raise InputError(
             f"{path}: not a .npz archive of plain arrays; write it with numpy.savez, without object arrays"
@@ -68,18 +70,89 @@ def read(path: Path, precision: Literal["float64", "float32"] = "float64") -> Fl
             f"{path}: holds confidences, which are made already; --precision needs logits and labels"
         )
     try:
-        confidences = arrays.get("confidences")
-        if confidences is None:
-            confidences = arrays["logits"]
+        for name in KINDS.keys() & arrays.keys():
+            _check_kind(name, arrays[name])
+        given = "confidences" if "confidences" in arrays else "logits"
+        confidences = arrays[given]
+        looks = _looks_like(given, confidences)
+        if given == "logits":
             if confidences.ndim != 3:
                 raise ValueError(f"logits must be [models, examples, classes], not {confidences.shape}")
             confidences = logit_scaled_confidence(confidences, arrays["labels"], precision=precision)
         ones = np.ones(len(confidences)) if confidences.ndim else np.ones(())
         accuracies = [arrays.get(name, ones) for name in ("retain_accuracy", "test_accuracy")]
         fleet = Fleet(confidences, *accuracies)
+        labels = arrays.get("labels")
+        if labels is not None and labels.shape != confidences.shape[1:]:
+            raise ValueError(
+                f"labels must be [{confidences.shape[1]}], one for each example, not {labels.shape}"
+            )
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    return FleetFile(path, fleet, {"retain_accuracy", "test_accuracy"} <= arrays.keys(), arrays.get("labels"))
+    return FleetFile(path, fleet, {"retain_accuracy", "test_accuracy"} <= arrays.keys(), labels, looks)
+
+
+KINDS = {
+    "confidences": "fiu",
+    "logits": "fiu",
+    "labels": "iu",
+    "retain_accuracy": "fiu",
+    "test_accuracy": "fiu",
+}
+"""The kinds of numbers of each array, by the letters of NumPy: floating-point, integer, unsigned."""
+
+
+def _check_kind(name: str, array: object) -> None:
+    """Refuse what is no array of plain numbers.
+
+    Raises:
+        ValueError: with what it is.
+    """
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} is no NumPy array; write the file with numpy.savez")
+    if array.dtype.kind in KINDS[name]:
+        return
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2 and not array.dtype.names:
+        kind, remedy = f"{array.dtype} (bfloat16?), which NumPy lacks", "; save it as float32"
+    else:
+        kind, remedy = str(array.dtype), ""
+    raise ValueError(
+        f"{name} must be {'integers' if name == 'labels' else 'real numbers'}, not {kind}{remedy}"
+    )
+
+
+def _looks_like(name: str, values: np.ndarray) -> str | None:
+    """Say that logits, or logit-scaled confidences, look like probabilities, if they do."""
+    if not values.size or values.min() < 0:
+        return None
+    sums = values.sum(axis=-1, dtype=np.float64)
+    in_percent = name == "logits" and np.ptp(sums) <= SAME * sums.max()
+    return f"{name} look like probabilities" if values.max() <= 1 or in_percent else None
+
+
+SAME = 0.01
+"""How far sums of probabilities may be apart, by rounding to half precision."""
+
+
+def suspicions(fleets: Sequence[FleetFile]) -> list[str]:
+    """Return what makes a score of these fleets doubtful, a line each.
+
+    Args:
+        fleets: those that are scored and those that they are scored against; all should be different.
+    """
+    found = [
+        f"{file.path}: {file.looks_like}; the score takes logits, or confidences log p - log(1 - p)"
+        for file in fleets
+        if file.looks_like
+    ]
+    for one, other in itertools.combinations(fleets, 2):
+        rows = {model.tobytes() for model in one.fleet.confidences}
+        shared = sum(model.tobytes() in rows for model in other.fleet.confidences)
+        if shared:
+            found.append(
+                f"{one.path} and {other.path} have {shared} models in common; fleets should have none"
+            )
+    return found
 
 
 def scores(unlearned: FleetFile, retrained: FleetFile, *, seed: int, replicates: int) -> dict[str, Interval]:

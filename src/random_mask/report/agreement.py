@@ -8,13 +8,16 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from random_mask.report.originals import differences, verdict
+from random_mask.errors import InputError
+from random_mask.report.originals import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, differences, verdict
 
 __all__ = [
     "Agreement",
@@ -27,10 +30,13 @@ __all__ = [
     "pair_verdicts",
     "parse_claims",
     "parse_comparisons",
+    "parse_judged_claims",
     "parse_scores",
+    "read_table",
 ]
 
 _QUANTITIES = ["score", "forgetting_quality"]
+VERDICTS = (SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE)
 _ACCURACIES = ["retain_accuracy", "forget_accuracy", "test_accuracy"]
 
 
@@ -92,6 +98,31 @@ def compare(a: Run, b: Run) -> Agreement:
     )
 
 
+_Table = TypeVar("_Table")
+
+
+def read_table(path: Path, parse: Callable[[str], _Table]) -> _Table:
+    """Return the table of a file.
+
+    Args:
+        path: the file.
+        parse: one of the functions below.
+
+    Raises:
+        InputError: if it is missing, cannot be read or is damaged.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give the folder of a run that is complete") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path}: damaged ({error}); copy it again, or delete it and run snakemake again to re-make it"
+        ) from None
+
+
 def parse_scores(text: str) -> pd.DataFrame:
     """Return `scores.csv` by (method, original), in the order of the file.
 
@@ -134,6 +165,25 @@ def parse_claims(text: str) -> pd.DataFrame:
     """
     table = _parse(text, key=["id"], other=["verdict"])
     return table[["id", "verdict"]]
+
+
+def parse_judged_claims(text: str) -> pd.DataFrame:
+    """Return `claims.csv` with what each verdict follows from, as `claims.judge` has it.
+
+    Raises:
+        ValueError: as `parse_scores` does, or where a verdict is none, or has nothing that it follows from.
+    """
+    interval = ["low", "estimate", "high"]
+    table = _parse(text, key=["id"], other=["verdict", "claim", "opposite", "exploratory"], unknown=interval)
+    _check_order(table, interval)
+    _refuse(table, "verdict", ~table["verdict"].isin(VERDICTS), f"none of {', '.join(VERDICTS)}")
+    tested = table["verdict"] != NOT_TESTABLE
+    for column in interval:
+        _refuse(table, column, table[column].isna() & tested, "though there is a verdict")
+    for column in ("opposite", "exploratory"):
+        _refuse(table, column, ~table[column].isin(["True", "False"]), "neither True nor False")
+        table[column] = table[column] == "True"
+    return table
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -205,11 +255,12 @@ def _parse(
     whole: Sequence[str] = (),
     real: Sequence[str] = (),
     other: Sequence[str] = (),
+    unknown: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the table of a CSV file, whose rows the columns `key` tell apart.
 
-    Columns in `whole` become integers and those in `real` finite numbers; the other ones stay text, and those
-    of `key` and `other` must not be empty.
+    Columns in `whole` become integers, those in `real` finite numbers and those in `unknown` such numbers, or
+    NaN where they are empty; the other ones stay text, and those of `key` and `other` must not be empty.
     """
     if not text.endswith("\n"):
         # A number that is cut short is still a number.
@@ -221,7 +272,7 @@ def _parse(
     if not lines:
         raise ValueError("it is empty")
     head, *rows = lines
-    for column in [*key, *whole, *real, *other]:
+    for column in [*key, *whole, *real, *other, *unknown]:
         if head.count(column) != 1:
             raise ValueError(f"it needs one column {column}, not {head.count(column)}")
     for number, row in enumerate(rows, 1):
@@ -231,9 +282,10 @@ def _parse(
     for column in whole:
         _refuse(table, column, ~table[column].str.fullmatch(r"[0-9]{1,9}"), "not a whole number")
         table[column] = table[column].astype(int)
-    for column in real:
+    for column in [*real, *unknown]:
         values = pd.to_numeric(table[column], errors="coerce").astype(float)
-        _refuse(table, column, ~values.map(np.isfinite), "not a finite number")
+        allowed = (table[column] == "") & (column in unknown)
+        _refuse(table, column, ~values.map(np.isfinite) & ~allowed, "not a finite number")
         table[column] = values
     for column in [*key, *other]:
         _refuse(table, column, table[column] == "", "empty")

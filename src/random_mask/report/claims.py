@@ -22,7 +22,7 @@ from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
-from random_mask.report.originals import differences, pooled
+from random_mask.report.originals import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, differences, pooled
 from random_mask.settings import Number, Section
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "spread_ratio",
 ]
 
-SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable"
 FEWEST_LED = 8
 """Other tuned methods that a lead needs."""
 

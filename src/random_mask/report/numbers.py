@@ -208,22 +208,33 @@ def _measures(
     measures: pd.DataFrame, scores: pd.DataFrame, masked: str | None, unmasked: str | None
 ) -> dict[str, str]:
     numbers = {}
-    # What is not known, as U-LiRA of a few models, has no number.
-    known = measures.dropna(subset="value")
-    for (method, measure), of_all in pooled_by(known, ["method", "measure"], "value").items():
+    # What is not known of any original model, as U-LiRA of a few models, is a dash.
+    rows = ["method", "measure"]
+    known = pooled_by(measures.dropna(subset="value"), rows, "value")
+    for (method, measure), of_all in (pooled_by(measures, rows, "value") | known).items():
         for suffix, value in (("", of_all.estimate), ("_low", of_all.low), ("_high", of_all.high)):
             text = UNKNOWN if math.isnan(value) else f"{value:z.3f}"
             numbers[f"measures/{method}/{measure}{suffix}"] = text
-    for measure in MEASURES:
-        if masked and unmasked and (found := nearness(measures, masked, unmasked, measure)):
+    measured = [name for name in MEASURES if name in set(measures["measure"])]
+    for measure in measured:
+        if not masked or not unmasked:
+            break
+        found = nearness(measures, masked, unmasked, measure)
+        if found is None:
+            unknown = dict.fromkeys(("difference", "low", "high"), UNKNOWN) | {"words": "not known"}
+            numbers |= {f"nearness/{measure}/{name}": text for name, text in unknown.items()}
+        else:
             words = "nearer" if found.high < 0 else "farther" if found.low > 0 else UNDECIDED
             numbers |= _difference(f"nearness/{measure}", found, words, "z.3f")
     ranks = correlations(measures, scores)
     if ranks.empty:
         return numbers
     methods = set(scores["method"]) - {"original", "retrain"}
-    agreement = ranks["score"].drop("score").dropna()
-    numbers |= {f"agreement/{name}": f"{value:z.2f}" for name, value in agreement.items()}
+    agreement = ranks["score"][measured]
+    numbers |= {
+        f"agreement/{name}": UNKNOWN if math.isnan(value) else f"{value:z.2f}"
+        for name, value in agreement.items()
+    }
     return numbers | {"agreement/methods": str(len(methods))}
 
 

@@ -11,7 +11,20 @@ import pandas as pd
 
 from random_mask.metrics.intervals import Interval, interval_of_mean
 
-__all__ = ["differences", "over_originals", "pooled", "pooled_by", "rows_of", "verdict"]
+__all__ = [
+    "NOT_SUPPORTED",
+    "NOT_TESTABLE",
+    "SUPPORTED",
+    "differences",
+    "over_originals",
+    "pooled",
+    "pooled_by",
+    "rows_of",
+    "verdict",
+]
+
+SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable"
+"""Verdicts on a claim."""
 
 
 def pooled(intervals: Sequence[Interval]) -> Interval:

@@ -6,6 +6,7 @@ import json
 
 from random_mask.artifacts.files import read_text, write_npz, write_text
 from random_mask.data.splits import read_split
+from random_mask.errors import InputError
 from random_mask.metrics.competition import epsilons, points
 from random_mask.metrics.intervals import score_intervals
 from random_mask.seeds import seed_of
@@ -29,13 +30,16 @@ def main(
     oracle_fleet = read_stored(oracle, split_table)
     fleet = read_stored(unlearned, split_table, copies=settings.models if method == "original" else 1)
     judged, retrained = (one.with_confidences(one.confidences("forget")) for one in (fleet, oracle_fleet))
-    intervals = score_intervals(
-        judged,
-        retrained,
-        # The retrained fleet is the same for every original model, and so is its interval.
-        seed=seed_of(settings.seed, "intervals", 0 if method == "retrain" else original, method),
-        replicates=settings.replicates,
-    )
+    try:
+        intervals = score_intervals(
+            judged,
+            retrained,
+            # The retrained fleet is the same for every original model, and so is its interval.
+            seed=seed_of(settings.seed, "intervals", 0 if method == "retrain" else original, method),
+            replicates=settings.replicates,
+        )
+    except ValueError as error:
+        raise InputError(f"{method}: no score ({error}); train longer, or on more images") from None
     result: dict[str, str | int | float] = {"method": method, "original": original, "n_models": len(judged)}
     for name in ("forgetting_quality", "score"):
         interval = intervals[name]

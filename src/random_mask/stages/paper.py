@@ -46,11 +46,17 @@ def main(
             (build / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, build / place)
         result = subprocess.run(
-            LATEXMK, cwd=build, env={**os.environ, **FIXED}, capture_output=True, text=True, errors="replace"
+            LATEXMK,
+            cwd=build,
+            env={**os.environ, **FIXED},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         if result.returncode:
             raise InputError(_first_error(result.stdout, root))
-        log = (build / "main.log").read_text(errors="replace")
+        log = (build / "main.log").read_text(encoding="utf-8", errors="replace")
         defects = sorted(set(DEFECTS.findall(log)))
         if defects:
             raise InputError("the paper has defects:\n  " + "\n  ".join(defects[:10]))

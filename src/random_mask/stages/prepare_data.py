@@ -6,10 +6,11 @@ import numpy as np
 from pydantic import BaseModel
 
 from random_mask.artifacts.files import write_npz, write_text
-from random_mask.data.division import split
+from random_mask.data.division import duplicates, split
 from random_mask.data.readers import read
 from random_mask.data.settings import Data
 from random_mask.data.splits import split_as_csv
+from random_mask.errors import InputError
 from random_mask.stages.command import Output, Source, progress, run
 
 AS_THEY_ARE = np.zeros(3), np.ones(3)
@@ -24,13 +25,21 @@ class Settings(BaseModel):
     """The state of a folder of images; see `Plan.data_folder`."""
 
 
-def main(*, settings: Settings, files: list[Source], images: Output, split_table: Output) -> None:
+def main(
+    *, settings: Settings, files: list[Source], images: Output, split_table: Output
+) -> dict[str, list[str]]:
     """Write a data set as one array and the part that each image belongs to.
 
-    `files` are those that the settings name, for the record.
+    `files` are those that the settings name, for the record. Returned are warnings.
     """
     dataset = read(settings.data)
     parts, labels = split(dataset, settings.data, settings.seed)
+    shared = duplicates(dataset, parts)
+    if shared and settings.data.duplicates == "error":
+        raise InputError(f"data: {shared}; remove these, or set data.duplicates to warn")
+    warnings = [*dataset.notes, *([shared] if shared else [])]
+    for warning in warnings:
+        progress(f"warning: {warning}")
     # The forget set has no part in the statistics: a retrained model must not know it.
     mean, std = statistics(dataset.pixels[parts["retain"]]) if settings.data.normalise else AS_THEY_ARE
     used = np.sort(np.concatenate(list(parts.values())))
@@ -49,6 +58,7 @@ def main(*, settings: Settings, files: list[Source], images: Output, split_table
     write_text(split_table, split_as_csv(places, labels[used], names))
     sizes = ", ".join(f"{len(indices)} {part}" for part, indices in parts.items())
     progress(f"{settings.data.name}: {sizes}, of {len(dataset.labels)} images")
+    return {"warnings": warnings}
 
 
 def statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from random_mask.artifacts.files import write_text
+from random_mask.artifacts.files import read_text, write_text
 from random_mask.artifacts.shards import read_speed, read_works
 from random_mask.stages.command import Input, Output, Source, progress, run
 from random_mask.training.cost import Speed, seconds
@@ -42,13 +42,13 @@ def main(
     comparisons, of the numbers of models and of the other measures are only put together.
     """
     reference = read_speed(speed)
-    collected = [{**json.loads(row.read_text()), "seconds_per_model": 0.0} for row in rows]
+    collected = [{**json.loads(read_text(row)), "seconds_per_model": 0.0} for row in rows]
     for row in collected:
         if row["method"] != "original":
             row["seconds_per_model"] = mean_seconds(costs, row["method"], row["original"], reference)
     table = pd.DataFrame(collected)[COLUMNS]
     write_text(output, table.to_csv(index=False, lineterminator="\n"))
-    found = [row for path in measured for row in json.loads(path.read_text())]
+    found = [row for path in measured for row in json.loads(read_text(path))]
     write_text(measures, pd.DataFrame(found).to_csv(index=False, lineterminator="\n"))
     for parts, path in ((differences, comparisons), (sizes, by_n)):
         joined = pd.concat([pd.read_csv(part) for part in parts] or [pd.DataFrame(columns=NO_PAIR)])

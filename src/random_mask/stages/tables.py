@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from random_mask.artifacts.files import read_text, write_text
 from random_mask.experiment.config import Experiment
 from random_mask.report import numbers, summary, tables
-from random_mask.report.agreement import parse_comparisons, parse_scores
+from random_mask.report.agreement import parse_comparisons, parse_judged_claims, parse_scores, read_table
 from random_mask.report.labels import Labels
 from random_mask.stages.command import Input, Output, Source, progress, run
 
@@ -49,7 +49,7 @@ def main(
     counts = {method: shares[shares["method"] == method] for method in shares["method"].unique()}
     chosen = {name: counts[name] for name in drawn if name in counts and not methods[name].tuned_from}
     found = json.loads(read_text(run_file))
-    indexed, *authors = (parse_scores(read_text(path)) for path in (scores, *reference))
+    indexed, *authors = (read_table(path, parse_scores) for path in (scores, *reference))
     models = int(authors[0]["n_models"].max()) if authors else None
     collected = numbers.collect(
         experiment, table, compared, counts, cost, found, simulated, measured, choices, judged, models
@@ -57,7 +57,8 @@ def main(
     write_text(output, numbers.as_tex(collected))
     # The paper of the authors' own results says nothing twice.
     own = set() if reference else {experiment.experiment}
-    theirs = {path.parent.name: pd.read_csv(path) for path in references if path.parent.name not in own}
+    others = [path for path in references if path.parent.name not in own]
+    theirs = {path.parent.name: read_table(path, parse_judged_claims) for path in others}
     texts = {
         "scores": lambda: tables.scores(table, drawn, labels),
         "all_scores": lambda: tables.scores(table, shown, labels, page=tables.PAGE),

@@ -199,7 +199,9 @@ def _beside_each_other(command: Sequence[str], processes: int) -> tuple[list[str
     """Run a command in so many processes; return what each prints, and the processor seconds of one."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    start = partial(subprocess.Popen, command, stdout=subprocess.PIPE, text=True, env=environment)
+    start = partial(
+        subprocess.Popen, command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+    )
     running = [start() for _ in range(processes)]
     printed = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from random_mask.artifacts.files import read_text
+from random_mask.data.folders import Listing, fingerprint, listing
 from random_mask.data.settings import ARCHIVES
+from random_mask.data.splits import read_split
+from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
 from random_mask.methods import catalogue
 from random_mask.methods.random_mask import RandomMask
@@ -34,12 +37,22 @@ TABLES = (
     "reference",
 )
 
+UNKNOWN_CLASSES = 10
+"""For how many classes memory is asked of an archive of images that has not been read yet."""
+
 REFERENCE = Path("reference")
 """The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
 
 
 PROSE = {"finetune": None, "random_mask": "published", "random_mask_described": "described"}
 """Methods that the paper's prose speaks of, and what it says that their masks spare."""
+COMPARED = (
+    ("random_mask", "finetune"),
+    ("random_mask", "retrain"),
+    ("finetune", "retrain"),
+    ("random_mask_described", "random_mask"),
+)
+"""Pairs of methods whose difference the prose states."""
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:
@@ -111,15 +124,23 @@ class Plan:
         data = self.experiment.data
         named = [data.path, data.groups, data.leave_out, getattr(data.forget, "file", None)]
         named += [getattr(data.forget, name, None) for name in ("of", "split_table")]
-        files = [name for name in named if name is not None and not Path(name).is_dir()]
+        files = [name for name in named if name is not None]
+        if data.path is not None and Path(data.path).is_dir():
+            files.remove(data.path)
         return [*ARCHIVES.get(data.name, []), *files]
 
     def missing_data(self) -> str | None:
-        """Return what to do first, if a file of the data set is not there that no rule makes."""
+        """Return what to do first, if the data set cannot be read as it is, but for what a rule makes."""
         made = ARCHIVES.get(self.experiment.data.name, [])
-        name = next((path for path in self.data_files if path not in made and not Path(path).exists()), None)
+        name = next((path for path in self.data_files if path not in made and not Path(path).is_file()), None)
         if name is None:
+            try:
+                listing(self.experiment.data)
+            except InputError as error:
+                return str(error)
             return None
+        if Path(name).is_dir():
+            return f"{name}: a folder; name a file in `data` of the configuration"
         if name == getattr(self.experiment.data.forget, "of", None):
             run = f"snakemake --cores 2 {name} --configfile config/{PurePosixPath(name).parts[-4]}.yaml"
             return f"{name}: not there yet, but named in data.forget.of; run first: {run}"
@@ -128,13 +149,29 @@ class Plan:
 
     @property
     def data_folder(self) -> str:
-        """What tells a folder of images from another: the hash of its files' names and sizes."""
-        folder = Path(self.experiment.data.path or "/nowhere")
-        if not folder.is_dir():
-            return ""
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        names = "".join(f"{path.relative_to(folder)}\t{path.stat().st_size}\n" for path in files)
-        return hashlib.sha256(names.encode()).hexdigest()
+        """What tells a folder of images from another: the hash of all names and contents that are read."""
+        files = self._images.files
+        return fingerprint(files.items(), Path(self.path("data/folder.json"))) if files else ""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: of the data set, its folder, its split once that is there, or a guess."""
+        known = self.experiment.data.classes or len(self._images.classes())
+        if known:
+            return known
+        table = self.path("data/split.csv")
+        try:
+            return 1 + max(int(labels.max()) for labels in read_split(read_text(table), table)[1].values())
+        except InputError:
+            return UNKNOWN_CLASSES
+
+    @property
+    def _images(self) -> Listing:
+        """The images of a folder, or none if there is none, or what is in it cannot be read."""
+        try:
+            return listing(self.experiment.data)
+        except InputError:
+            return Listing()
 
     def masks(self, method: str, original: str, first: str, last: str) -> list[str]:
         """Return the file of the masks of some models, or nothing for a method that draws none."""
@@ -301,6 +338,11 @@ def untold(experiment: Experiment) -> str | None:
         if perturb is None or not one_ratio or getattr(perturb, "spare", None) != spare:
             what = f"random_mask with one ratio and spare: {spare}" if spare else "fine-tuning alone"
             return f"its text speaks of a method {name}, {what}, which this experiment does not have"
+    for name, other in COMPARED:
+        if (name, other) not in experiment.pairs():
+            return (
+                f"its text compares {name} with {other}, which this experiment does not; see `compare_with`"
+            )
     return None
 
 

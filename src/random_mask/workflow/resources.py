@@ -65,7 +65,7 @@ class JobResources:
         """Take a configuration."""
         self.experiment, self.workload = experiment, Workload(experiment)
         # How many are forgotten may depend on the images; hardly more than half.
-        self.largest = Workload(experiment, unknown=0.5)
+        self.largest = Workload(experiment, unknown=0.5, classes=self.workload.classes)
         self.area = (experiment.data.image_size / 32) ** 2
         self.rates = {unit: each * (self.area if unit in BY_PIXELS else 1) for unit, each in SLOW.items()}
 
@@ -88,8 +88,7 @@ class JobResources:
 
     def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
         data = self.experiment.data
-        # `classes` is 10 for any folder of images, so one with many more asks for too little here.
-        logits = self.largest.kept * data.classes * LOGIT_MB
+        logits = self.largest.kept * self.largest.classes * LOGIT_MB
         # As it is read, and in the order in which it is used.
         pixels = 2 * self.largest.pixels / 2**20
         match rule:

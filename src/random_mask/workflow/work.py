@@ -12,6 +12,7 @@ from typing import Any
 
 from random_mask.experiment.config import Experiment, Step
 from random_mask.methods.random_mask import RandomMask
+from random_mask.workflow.paths import Plan
 
 __all__ = ["JobWork", "Workload", "models_of", "price"]
 
@@ -80,13 +81,18 @@ class Workload:
     Attributes:
         sizes: number of images of each split, as far as it is known before they are read.
         kept: of how many images the logits are kept.
+        classes: into how many classes they are told apart.
         pixels: bytes of all images that are used.
     """
 
-    def __init__(self, experiment: Experiment, unknown: float = UNKNOWN):
-        """Take a configuration, and the share of the training images for a forget set of unknown size."""
+    def __init__(self, experiment: Experiment, unknown: float = UNKNOWN, classes: int | None = None):
+        """Take a configuration, and the share of the training images for a forget set of unknown size.
+
+        Classes are counted unless they are given.
+        """
         self.experiment, self.methods = experiment, experiment.all_methods()
         self.retraining = [Step(finetune=[experiment.training])]
+        self.classes = classes or Plan(experiment).classes
         data = experiment.data
         forget, others = data.forgotten or max(1, int(data.train * unknown)), data.validation + data.test
         self.sizes = {"retain": data.train - forget, "forget": forget}
@@ -149,7 +155,7 @@ class Workload:
 
     def _logits(self, models: int) -> int:
         """Return the bytes that are written of some models."""
-        return models * self.kept * self.experiment.data.classes * 4 + JOB_BYTES
+        return models * self.kept * self.classes * 4 + JOB_BYTES
 
 
 def models_of(wildcards: Any) -> range:

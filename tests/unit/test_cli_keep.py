@@ -1,0 +1,120 @@
+"""`random-mask keep` and `check`, on a small run made by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from random_mask import cli
+from random_mask.artifacts import keeping, provenance
+from random_mask.artifacts.keeping import KEPT
+from random_mask.artifacts.provenance import condensed
+from random_mask.artifacts.records import digest, read_record, write_records
+
+NOTE = "1 image is in several parts"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A complete run of an experiment `mine`, in `results/`, made by code in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src").mkdir()
+    code = Path("src/module.py")
+    code.write_text("code\n")
+    folder = Path("results/mine")
+    folder.mkdir(parents=True)
+    record = {"stage": "test", "inputs": {}, "sources": {}, "code": {str(code): digest(code)}, "machine": {}}
+    record |= {"options": {}, "versions": {}, "computed": {"warnings": [NOTE]}}
+    for name in KEPT:
+        (folder / name).write_text(name)
+        write_records([folder / name], record)
+    records = {f"results/mine/{name}": read_record(folder / name) for name in KEPT}
+    collected = {"experiment": {"experiment": "mine", "search": None}, "cost": {}} | condensed(records)
+    (folder / "provenance.json").write_text(json.dumps(collected))
+    Path("reference").mkdir()
+    return folder
+
+
+@pytest.fixture
+def line(capsys):
+    """Return a function that runs a command, expects exit code 1, and returns its one line on stderr."""
+
+    def run_it(*arguments):
+        assert cli.main([*map(str, arguments)]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        return captured.err
+
+    return run_it
+
+
+def test_a_run_is_kept_and_may_be_kept_again(run, capsys):
+    for _ in range(2):
+        assert cli.main(["keep", str(run)]) == 0
+        assert capsys.readouterr().out.endswith("MB, in reference/mine\n")
+        kept = Path("reference/mine")
+        assert {path.name for path in kept.iterdir()} >= {*KEPT, "config.yaml", "provenance.json"}
+
+
+def test_what_is_kept_is_not_kept_once_more(run, line):
+    keeping.keep(run, Path("reference"))
+    before = {path: path.read_bytes() for path in Path("reference/mine").iterdir()}
+    assert "reference/mine: is kept already; give the folder of a run" in line("keep", "reference/mine")
+    assert {path: path.read_bytes() for path in Path("reference/mine").iterdir()} == before
+
+
+def test_a_run_under_another_name_is_not_kept_over_its_namesake(run, line):
+    run.rename("results/other")
+    told = "results/other: holds the experiment mine; call the folder so, too, to keep it as reference/mine"
+    assert told in line("keep", "results/other")
+    assert list(Path("reference").iterdir()) == []
+
+
+@pytest.mark.parametrize("into", ["file", "nowhere/deep"])
+def test_a_place_that_is_none_is_named(run, line, into):
+    Path("file").write_text("")
+    assert f"{into}: " in line("keep", run, "--into", into)
+    assert not Path("nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"experiment": {"experiment": "mine"}}', "\0", None]
+)
+@pytest.mark.parametrize("command", ["keep", "check"])
+def test_a_broken_record_of_a_run_is_named(run, line, command, content):
+    path = run / "provenance.json"
+    if content is None:
+        path.unlink()
+        assert "provenance.json: no such file; give the folder of a run that is complete" in line(
+            command, run
+        )
+    else:
+        path.write_text(content)
+        assert "provenance.json: damaged; delete it and run snakemake again" in line(command, run)
+
+
+def test_a_check_from_elsewhere_finds_the_code_where_the_package_lies(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    folder = str(tmp_path / run)
+    assert cli.main(["check", folder]) == 0
+    (tmp_path / "src/module.py").write_text("edited\n")
+    capsys.readouterr()
+    assert cli.main(["check", folder]) == 3
+    assert "src/module.py: changed since it made some of these results" in capsys.readouterr().out
+
+
+def test_code_that_is_not_found_is_not_called_changed(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path / "results")
+    assert cli.main(["check", "mine"]) == 3
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "not found here, and so not checked: src/module.py; run this in the repository"
+    assert last == f"{len(KEPT)} files checked; 1 problem"
+
+
+def test_warnings_of_a_run_are_read_from_its_record(run):
+    assert provenance.warnings(run) == [NOTE]
+    (run / "provenance.json").unlink()
+    assert provenance.warnings(run) == []
