@@ -711,7 +711,7 @@ def run_all(options: argparse.Namespace, arguments: list[str]) -> None:
 
 def summary(path: Path) -> str:
     """Return what a part said when it ended well, or nothing."""
-    return json.loads(path.read_text()).get("summary", "") if path.exists() else ""
+    return json.loads(path.read_text(encoding="utf-8")).get("summary", "") if path.exists() else ""
 
 
 if __name__ == "__main__":
