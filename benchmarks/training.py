@@ -56,9 +56,10 @@ DISTURBED = 0.1
 RESNET18 = NETWORKS["resnet18"]
 
 
-def stack_of(models: int, image_size: int | None = SIZE) -> Stack:
+def stack_of(models: int, image_size: int | None = SIZE, convolution: str | None = None) -> Stack:
     """Return a stack of networks of the same initial weights, with all kernel positions for size None."""
-    made, weights = Stack(RESNET18, CLASSES, models, image_size=image_size), initial(RESNET18, CLASSES, 1)
+    made = Stack(RESNET18, CLASSES, models, image_size=image_size, convolution=convolution)
+    weights = initial(RESNET18, CLASSES, 1)
     for place in range(models):
         made.load(place, weights)
     return made

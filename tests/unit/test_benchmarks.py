@@ -49,30 +49,6 @@ def test_the_loop_of_the_competition_counts_every_class(benchmark):
     assert all(right <= seen for right, seen in zip(baseline.right, baseline.seen, strict=True))
 
 
-def test_stacking(benchmark, capsys):
-    arguments = "--models 2 1 --batch 4 --precision fp32 --seconds 0.1 --steps 1 --peak 1"
-    benchmark("stacking").main(arguments.split())
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| fp32")]
-    assert [row.split(" | ")[2] for row in rows] == ["1", "2"]
-
-
-def test_what_bounds_a_stack(benchmark):
-    stacking = benchmark("stacking")
-
-    def bounds(*speeds):
-        rows = [stacking.Row("bf16", 64, 2**power, speed, 1.0) for power, speed in enumerate(speeds)]
-        return stacking.bounds(rows)
-
-    assert bounds(100, 190, 200, 0) == ["launches", "the device", "the device", "memory: does not fit"]
-    assert bounds(100, 130) == ["both", "both"]
-    assert bounds(100) == ["unknown"]
-
-
-def test_the_time_of_the_protocol_of_the_competition(benchmark):
-    # 512 models of 30 epochs and 512 of 5, each of 45,000 images.
-    assert benchmark("stacking").protocol_hours(1e6) == pytest.approx(512 * 35 * 45_000 / 1e6 / 3600)
-
-
 def test_what_a_finished_run_has_spent(benchmark, tmp_path):
     cost = {"retrain": {"jobs": 2, "processor_seconds": 7.5}, "all": {"jobs": 2, "processor_seconds": 7.5}}
     (tmp_path / "provenance.json").write_text(json.dumps({"cost": cost}))

@@ -7,7 +7,7 @@ from random_mask.artifacts.files import read_npz, write_npz, write_text
 from random_mask.data.splits import PARTS, split_as_csv
 from random_mask.errors import InputError
 from random_mask.metrics.competition import logit_scaled_confidence
-from random_mask.stages import evaluate
+from random_mask.stages import evaluate, judging
 from random_mask.stages.judging import read_stored
 
 SIZES = {"retain": 9, "forget": 4, "validation": 3, "test": 5}
@@ -61,7 +61,7 @@ def test_a_score_that_would_be_divided_by_nothing_is_explained(tmp_path, split_t
     arrays = read_npz(path)
     write_npz(path, arrays | {"accuracy_test": np.zeros(4)})
     outputs = {"row": tmp_path / "row.json", "examples": tmp_path / "examples.npz"}
-    settings = evaluate.Settings(seed=1, replicates=2, models=4)
+    settings = judging.Settings(seed=1, replicates=2, models=4)
     with pytest.raises(InputError, match=r"^mine: no score \(retrained\.test_accuracy is 0 .*; train longer"):
         evaluate.main(
             settings=settings,

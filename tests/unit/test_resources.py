@@ -29,7 +29,8 @@ RELEARN = {
 
 
 def wildcards(models: int) -> SimpleNamespace:
-    return SimpleNamespace(original="0", method="random_mask", first="0004", last=f"{3 + models:04d}")
+    span = {"first": "0004", "last": f"{3 + models:04d}"}
+    return SimpleNamespace(original="0", method="random_mask", a="random_mask", b="finetune", **span)
 
 
 def changed(**changes) -> JobResources:

@@ -53,6 +53,8 @@ TABLE = {
     "data.forget.size": (17, EVERYTHING - {"simulate"}),
     # Fleets of one more original; the oracle and the first original stay.
     "originals": (2, {"train_original", "evaluate", "measure", "compare", "relearn"} | UNLEARN | REPORT),
+    # There is but one original.
+    "originals_of_others": (1, SHOWING),
     "models": (8, {"retrain"} | UNLEARN | JUDGE | REPORT),
     "replicates": (101, JUDGE | REPORT),
     # What it is by default.

@@ -16,11 +16,12 @@ from random_mask.data.splits import read_split
 from random_mask.methods import catalogue
 from random_mask.seeds import seed_of
 from random_mask.stages.command import progress
-from random_mask.training.devices import choose, models_at_once, precision_of
+from random_mask.training.devices import choose, fitting, models_at_once, precision_of
 from random_mask.training.fleet import Fleet, Step, fit_fleet, initial
 from random_mask.training.images import Images
 from random_mask.training.networks import NETWORKS
 from random_mask.training.recipe import Precision
+from random_mask.training.stacking import Stack
 
 __all__ = ["prepare", "retrained", "train_shard", "unlearned"]
 
@@ -113,10 +114,13 @@ def train_shard(
     Returns:
         How it was computed, for the record.
     """
-    at_once = side_by_side(fleet, data, len(models))
     precision = str(computed["precision"])
-    arrays, works = fit_fleet(
-        fleet, models, data, splits, at_once=at_once, precision=precision, progress=progress
+    (arrays, works), at_once = fitting(
+        lambda at_once: fit_fleet(
+            fleet, models, data, splits, at_once=at_once, precision=precision, progress=progress
+        ),
+        side_by_side(fleet, data, len(models)),
+        progress,
     )
     write_npz(output, arrays)
     write_works(cost, works)
@@ -128,7 +132,11 @@ def side_by_side(fleet: Fleet, data: Images, wanted: int, *, batch: int = 0) -> 
     if not fleet.network.stackable:
         return 1
     batches = [
-        recipe.batch + (recipe.paired_batch or 0) for step in fleet.steps for recipe, _ in step.finetune
+        recipe.batch + ((recipe.paired_batch or recipe.batch) if recipe.paired_with else 0)
+        for step in fleet.steps
+        for recipe, _ in step.finetune
     ]
     largest = max([batch, *batches])
-    return models_at_once(data.pixels.device, wanted, batch=2 * largest, image_size=data.size)
+    weights = Stack(fleet.network, data.classes, image_size=data.size).weights_each()
+    device, size = data.pixels.device, data.size
+    return models_at_once(device, wanted, weights=weights, batch=largest, image_size=size)

@@ -11,6 +11,7 @@ from random_mask.artifacts.files import write_npz
 from random_mask.methods import catalogue
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.fleet import prepare, retrained, side_by_side, unlearned
+from random_mask.training.devices import fitting
 from random_mask.training.fleet import fit_fleet
 from random_mask.training.recipe import Precision
 from random_mask.training.relearning import relearn
@@ -65,29 +66,34 @@ def main(
         fleet = retrained(role, settings.seed, settings.network, settings.recipe, data.classes)
     recipe, loss = catalogue.recipe_and_loss(settings.relearning)
     models = range(settings.models)
-    at_once = side_by_side(fleet, data, len(models), batch=recipe.batch)
-    trained: dict[int, Weights] = {}
-    fit_fleet(
-        fleet,
-        models,
-        data,
-        splits,
-        at_once=at_once,
-        precision=precision,
-        progress=progress,
-        save=trained.__setitem__,
-    )
-    losses = []
-    for first in models[::at_once]:
-        group = models[first : first + at_once]
-        stack = Stack(fleet.network, data.classes, len(group), image_size=data.size)
-        for place, index in enumerate(group):
-            stack.load(place, trained[index])
-        rngs = [fleet.rng(index, "relearn") for index in group]
-        stack.to(data.pixels.device)
-        losses.append(relearn(stack, data, splits, recipe, loss, rngs=rngs, precision=precision))
-    write_npz(output, {"loss": np.concatenate(losses)})
-    before, after = np.concatenate(losses).mean(axis=0)[[0, -1]]
+
+    def losses_of(at_once: int) -> np.ndarray:
+        trained: dict[int, Weights] = {}
+        fit_fleet(
+            fleet,
+            models,
+            data,
+            splits,
+            at_once=at_once,
+            precision=precision,
+            progress=progress,
+            save=trained.__setitem__,
+        )
+        losses = []
+        for first in models[::at_once]:
+            group = models[first : first + at_once]
+            stack = Stack(fleet.network, data.classes, len(group), image_size=data.size)
+            for place, index in enumerate(group):
+                stack.load(place, trained[index])
+            rngs = [fleet.rng(index, "relearn") for index in group]
+            stack.to(data.pixels.device)
+            losses.append(relearn(stack, data, splits, recipe, loss, rngs=rngs, precision=precision))
+        return np.concatenate(losses)
+
+    most = side_by_side(fleet, data, len(models), batch=recipe.batch)
+    losses, at_once = fitting(losses_of, most, progress)
+    write_npz(output, {"loss": losses})
+    before, after = losses.mean(axis=0)[[0, -1]]
     progress(f"{role}: loss on the forget set {before:.4f}, relearned {after:.4f}")
     return computed | {"models_at_once": at_once}
 

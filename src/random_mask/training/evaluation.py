@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from random_mask.training.batch import cross_entropy
+from random_mask.training.devices import EVALUATION_BATCH
 from random_mask.training.images import Images
 from random_mask.training.stacking import Stack
 
 __all__ = ["RETAIN_SAMPLE", "evaluate", "gradients", "summarise"]
 
-EVALUATION_BATCH = 500
 GRADIENT_BATCH = 64
 RETAIN_SAMPLE = 2000
 """Of the retain set, which can be large, the logits of this many images are kept."""

@@ -13,6 +13,7 @@ import torch
 
 from random_mask.errors import InputError
 from random_mask.training.batch import Batch, Loss
+from random_mask.training.devices import captures
 from random_mask.training.evaluation import gradients
 from random_mask.training.images import Images
 from random_mask.training.recipe import Recipe
@@ -94,7 +95,8 @@ def fit(
 class Fit:
     """The fitting of a stack of networks, which can be taken up again: optimiser and schedule go on.
 
-    On a GPU a step is captured once for each batch size and replayed from then on.
+    On a GPU a step is captured once for each batch size and replayed from then on, unless the environment
+    says otherwise (`devices.captures`).
     """
 
     def __init__(
@@ -162,9 +164,10 @@ class Fit:
         labels = images.labels.cpu()[torch.from_numpy(splits["retain"])]
         self.class_counts = torch.bincount(labels, minlength=images.classes).float().to(self.device)
         self.captured: dict[int, tuple[torch.cuda.CUDAGraph, tuple[torch.Tensor, torch.Tensor | None]]] = {}
-        self.captures = self.device.type == "cuda"
+        # What a step needs for itself no later one reads, so that all graphs share their memory.
+        self.pool = torch.cuda.graph_pool_handle() if captures(self.device) else None
         # A captured step reads the learning rate from where it lies.
-        self.rate = torch.tensor(recipe.learning_rate, device=self.device) if self.captures else None
+        self.rate = torch.tensor(recipe.learning_rate, device=self.device) if self.pool is not None else None
         self.optimizer = self._optimizer()
         # Sums are kept on the device, so that no step waits for a number.
         self.sums = torch.zeros(stack.models, dtype=torch.float64, device=self.device)
@@ -188,13 +191,13 @@ class Fit:
         for epoch in range(self.recipe.epochs):
             self.l1.fill_(self.recipe.l1 * (1 - epoch / self.recipe.epochs))
             seen = 0
-            for batch in self._batches()[:left]:
+            for batch in self._batches(left):
                 noise = None
                 if self.noises:
                     shape = (batch.shape[1], *self.images.pixels.shape[1:])
                     drawn = [torch.randn(shape, generator=generator) for generator in self.noises]
                     noise = torch.cat(drawn, dim=1).to(self.device)
-                self._step(torch.from_numpy(batch).to(self.device), next(self.rates), noise)
+                self._step(batch, next(self.rates), noise)
                 seen += batch.shape[1] - self.paired
                 left -= 1
             sums, hits = self._take_sums()
@@ -203,18 +206,26 @@ class Fit:
             progress(epoch + 1, float(losses[-1].mean()), time.perf_counter() - begun)
         return History(loss=np.stack(losses, axis=1), accuracy=np.stack(accuracies, axis=1))
 
-    def _batches(self) -> list[np.ndarray]:
-        """Return the images of each step of an epoch [models, images], those that are paired at the end."""
+    def _batches(self, most: int) -> list[torch.Tensor]:
+        """Return the images of each step of an epoch [models, images], those that are paired at the end.
+
+        They come to the device as one tensor, since a GPU waits for each that it is sent.
+
+        Args:
+            most: of so many steps at most.
+        """
         starts = range(0, len(self.passed), self.recipe.batch)
         orders = np.stack([rng.permutation(self.passed) for rng in self.rngs])
-        batches = [orders[:, start : start + self.recipe.batch] for start in starts]
-        if not self.paired:
-            return batches
-        # These images come round as often as they must.
-        others = self.splits[self.recipe.paired_with or ""]
-        drawn = [np.resize(rng.permutation(others), len(starts) * self.paired) for rng in self.rngs]
-        each = np.split(np.stack(drawn), len(starts), axis=1)
-        return [np.concatenate(pair, axis=1) for pair in zip(batches, each, strict=True)]
+        batches = torch.from_numpy(orders).to(self.device).split(self.recipe.batch, dim=1)
+        if self.paired:
+            # These images come round as often as they must.
+            others = self.splits[self.recipe.paired_with or ""]
+            drawn = np.stack(
+                [np.resize(rng.permutation(others), len(starts) * self.paired) for rng in self.rngs]
+            )
+            each = torch.from_numpy(drawn).to(self.device).split(self.paired, dim=1)
+            batches = tuple(torch.cat(pair, dim=1) for pair in zip(batches, each, strict=True))
+        return list(batches[:most])
 
     def _step(self, batch: torch.Tensor, rate: float, noise: torch.Tensor | None) -> None:
         """Take one step.
@@ -312,7 +323,7 @@ class Fit:
                 self._compute(*inputs)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self.pool):
             self._compute(*inputs)
         # The steps that were only taken to warm up are undone; what did not exist before them was zero.
         with torch.no_grad():

@@ -1,9 +1,10 @@
 """Many networks of one architecture as one module: what makes training a fleet on one device fast.
 
 The channels of M networks lie side by side in one tensor, [batch, M x channels, height, width]. A
-convolution becomes one with M groups, a batch norm one with M times the channels, and a matrix product a
-batch of them. Every network keeps its own weights and running statistics and computes what it would compute
-alone, up to rounding. With M = 1 this is the network itself.
+convolution becomes one with M groups, or a batch of matrix products (`training.convolution`), a batch norm
+one with M times the channels, and a matrix product a batch of them. Every network keeps its own weights and
+running statistics and computes what it would compute alone, up to rounding. With M = 1 this is the network
+itself.
 
 On 32x32 images the last feature maps of a ResNet-18 are 2x2 and 1x1 pixels, so that most positions of the
 3x3 kernels there only ever meet the zero padding: they have no influence on any output and their gradient is
@@ -15,6 +16,7 @@ fast.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +24,15 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from random_mask.training.convolution import convolve
 from random_mask.training.networks import Network
 
 __all__ = ["Stack", "Weights"]
 
 Weights = Mapping[str, np.ndarray]
 """The tensors of one network by name, as its `state_dict` has them."""
+PLAIN = ("zeros", (1, 1))
+"""Padding and dilation of the convolutions that can be stacked."""
 
 
 class Stack(nn.Module):
@@ -53,6 +58,7 @@ class Stack(nn.Module):
         *,
         image_size: int | None = None,
         hold_unused: bool = False,
+        convolution: str | None = None,
     ):
         """Build a stack.
 
@@ -63,6 +69,8 @@ class Stack(nn.Module):
             image_size: height and width of the images, in pixels, to leave out what they do not use; by
                 default all kernel positions stay.
             hold_unused: hold the weights at unused positions as a parameter of its own.
+            convolution: how several networks are convolved, one of `convolution.CONVOLUTIONS`; by default
+                what is fastest.
 
         Raises:
             TypeError: if a layer with weights is of a kind that cannot be stacked.
@@ -83,6 +91,8 @@ class Stack(nn.Module):
                 full_map = FullMapConv2d(layer, models, *maps[name])
                 self.used[f"{name}.weight"] = (slice(None), slice(None), *full_map.used)
                 self.network.set_submodule(name, full_map)
+            elif isinstance(layer, nn.Conv2d):
+                self.network.set_submodule(name, _Conv2d(layer, models, convolution))
             elif type(layer) in _KINDS:
                 self.network.set_submodule(name, _KINDS[type(layer)](layer, models))
             elif any(True for _ in layer.parameters(recurse=False)):
@@ -206,23 +216,15 @@ def _map_sizes(network: nn.Module, image_size: int) -> dict[str, tuple[int, int]
 
 
 class _Conv2d(nn.Module):
-    def __init__(self, layer: nn.Conv2d, models: int):
+    def __init__(self, layer: nn.Conv2d, models: int, way: str | None):
         super().__init__()
-        if layer.groups != 1 or layer.bias is not None or layer.padding_mode != "zeros":
+        if layer.groups != 1 or layer.bias is not None or (layer.padding_mode, layer.dilation) != PLAIN:
             raise TypeError("only plain convolutions without a bias can be stacked")
-        self.stride, self.padding, self.dilation = layer.stride, layer.padding, layer.dilation
+        self.stride, self.padding, self.way = layer.stride, _padding(layer), way
         self.weight = _kernels(models, *layer.weight.shape)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        kernels = self.weight.flatten(0, 1)
-        return functional.conv2d(
-            maps,
-            kernels,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=len(self.weight),
-        )
+        return convolve(maps, self.weight, self.stride, self.padding, self.way)
 
 
 class FullMapConv2d(nn.Module):
@@ -263,8 +265,8 @@ class FullMapConv2d(nn.Module):
         """Map [batch, M x in, height, width] to [batch, M x out, output height, output width]."""
         models, out, channels = self.weight.shape[:3]
         kernel = self.weight.permute(0, 1, 3, 4, 2)
-        windows = [kernel[:, :, y, x].flatten(2) for y in self.windows_y for x in self.windows_x]
-        matrix = torch.cat(windows, dim=1) if len(windows) > 1 else windows[0]
+        windows = [(y, x) for y in self.windows_y for x in self.windows_x]
+        matrix = _Windows.apply(kernel, windows) if len(windows) > 1 else kernel.flatten(2)
         batch, _, height, width = maps.shape
         flat = maps.view(batch, models, channels, height, width).permute(1, 0, 3, 4, 2).flatten(2)
         # With the matrix on the left its gradient has its own layout, and is not transposed to be added up.
@@ -272,6 +274,31 @@ class FullMapConv2d(nn.Module):
         shape = (models, len(self.windows_y), len(self.windows_x), out, batch)
         joined = products.view(shape).permute(4, 1, 2, 0, 3).contiguous().flatten(3)
         return joined.permute(0, 3, 1, 2)
+
+
+class _Windows(torch.autograd.Function):
+    """Windows of kernels [M, out, rows, columns, in] as one matrix [M, windows x out, inputs].
+
+    The same as slices that are joined, in the same order of sums. But the gradients of all windows are added
+    up in place, where slices would give tensors of the size of the whole kernels, which move more memory than
+    the optimiser does; and under autocast it is the kernels that are cast, not the larger matrix.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, kernel: torch.Tensor, windows: list[tuple[slice, slice]]) -> torch.Tensor:
+        ctx.shape, ctx.dtype, ctx.windows = kernel.shape, kernel.dtype, windows
+        if torch.is_autocast_enabled(kernel.device.type):
+            kernel = kernel.to(torch.get_autocast_dtype(kernel.device.type))
+        return torch.cat([kernel[:, :, y, x].flatten(2) for y, x in windows], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        total = gradients[0].new_zeros(ctx.shape, dtype=ctx.dtype)
+        parts = gradients[0].chunk(len(ctx.windows), dim=1)
+        for (y, x), part in zip(reversed(ctx.windows), reversed(parts), strict=True):
+            window = total[:, :, y, x]
+            window += part.view(window.shape)
+        return total, None
 
 
 def _padding(layer: nn.Conv2d) -> tuple[int, ...]:
@@ -326,4 +353,4 @@ class _Linear(nn.Module):
         return torch.baddbmm(self.bias[:, None], each, self.weight.transpose(1, 2))
 
 
-_KINDS = {nn.Conv2d: _Conv2d, nn.BatchNorm2d: _BatchNorm2d, nn.Linear: _Linear}
+_KINDS = {nn.BatchNorm2d: _BatchNorm2d, nn.Linear: _Linear}

@@ -86,10 +86,10 @@ def report(configfile: Path, cores: int | None, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def planned(experiment: Experiment, configfile: Path) -> list[Job]:
-    """Return the jobs of an experiment, in Snakemake's order, as if none were done.
+def dry_run(configfile: Path) -> list[Any]:
+    """Return what Snakemake says of the jobs of an experiment, in its order, as if none were done.
 
-    Snakemake plans them in a dry run, from the root of the repository. It writes nothing but its log.
+    It plans them in a dry run, from the root of the repository, and writes nothing but its log.
 
     Raises:
         InputError: in one line, if it cannot.
@@ -121,6 +121,12 @@ def planned(experiment: Experiment, configfile: Path) -> list[Job]:
         raise InputError(f"{configfile}: cannot be planned: {error}") from None
     finally:
         logger.removeFilter(keep)
+    return told
+
+
+def planned(experiment: Experiment, configfile: Path) -> list[Job]:
+    """Return the jobs of an experiment; see `dry_run`."""
+    told = dry_run(configfile)
     workload = Workload(experiment)
     maker = {path: number for number, job in enumerate(told) for path in job.output}
     return [
