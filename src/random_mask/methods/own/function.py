@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 
 __all__ = ["NAME", "Function", "check", "files_of", "located"]
@@ -55,9 +54,10 @@ def check(reference: str) -> None:
         raise InputError(str(error)) from None
     if not path.is_file():
         raise InputError(f"{path}: no such file; correct the path of the function")
-    functions = [node.name for node in _parsed(path).body if isinstance(node, ast.FunctionDef)]
+    tree = _parsed(path)
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     # What is imported or assigned can be a function, too.
-    if name not in functions and not re.search(rf"\b{name}\b", read_text(path)):
+    if name not in functions and not re.search(rf"\b{name}\b", ast.unparse(tree)):
         others = f"it has {', '.join(functions)}; name one of them, as {path}:{functions[0]}"
         raise InputError(f"{path}: has no function {name}; {others if functions else 'define it'}")
 
