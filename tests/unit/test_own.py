@@ -8,6 +8,9 @@ import pytest
 import torch
 from small_images import small_images
 
+from random_mask.data.groups import group_numbers
+from random_mask.data.settings import Data
+from random_mask.data.splits import split_as_csv
 from random_mask.errors import InputError
 from random_mask.methods import catalogue
 from random_mask.methods.own.function import Function, check, files_of, located
@@ -356,3 +359,28 @@ def unlearning(net, retain_loader, forget_loader, val_loader):
     assert (work.images, work.steps) == (of_method.images, of_method.steps)
     assert work == of_method
     np.testing.assert_allclose(arrays["logits_forget"], expected["logits_forget"], rtol=2e-2, atol=2e-2)
+
+
+def test_persons_are_numbered(tmp_path):
+    table = tmp_path / "split.csv"
+    parts = {
+        "retain": np.arange(2),
+        "forget": np.array([2]),
+        "validation": np.array([3]),
+        "test": np.array([4]),
+    }
+    names = [f"train/a/{name}.png" for name in "zyxwv"]
+    table.write_text(split_as_csv(parts, np.zeros(5, int), names))
+    (tmp_path / "groups.csv").write_text(
+        "file,group\n" + "".join(f"{name},p{i % 2}\n" for i, name in enumerate(names))
+    )
+    data = Data(
+        name="image_folder", path="x", groups=str(tmp_path / "groups.csv"), train=3, validation=1, test=1,
+        forget={"kind": "random", "size": 1},
+    )  # fmt: skip
+    assert group_numbers(data, table).tolist() == [0, 1, 0, 1, 0]
+    faces = [f"WBackground/1/CLKJ_{i:04d}/real.rssdk/color/1.jpg" for i in (7, 3, 7, 9, 3)]
+    table.write_text(split_as_csv(parts, np.zeros(5, int), faces))
+    persons = group_numbers(data.model_copy(update={"name": "casia_surf", "groups": None}), table)
+    assert persons.tolist() == [1, 0, 1, 2, 0]
+    assert group_numbers(data.model_copy(update={"groups": None}), table) is None

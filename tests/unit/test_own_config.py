@@ -26,7 +26,8 @@ def test_a_function_is_a_method_without_steps():
     assert found.all_methods()["mine"].title == "Mine"
     assert ("mine", "finetune") in found.pairs()
     plan = Plan(found)
-    assert plan.own("mine") == {"function": "a/mine.py:spoil", "arguments": {"epochs": 3}, "batches": "both"}
+    own = {"function": "a/mine.py:spoil", "arguments": {"epochs": 3}, "batches": "both"}
+    assert plan.own("mine") == {"data": plan.data, **own}
     assert plan.steps("mine") == []
     assert plan.masks("mine", "0", "0000", "0003") == []
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from random_mask.artifacts.files import write_npz
 from random_mask.artifacts.shards import write_works
 from random_mask.artifacts.weights import read_weights
+from random_mask.data.groups import group_numbers
+from random_mask.data.settings import Data
 from random_mask.methods.own.samples import Batches
 from random_mask.methods.own.unlearning import unlearn
 from random_mask.stages.command import Input, Output, Source, progress, run
@@ -25,6 +27,8 @@ class Settings(BaseModel):
     function: str
     arguments: dict[str, Any]
     batches: Batches
+    data: Data
+    """Where groups of images are told from, if there are any."""
 
 
 def main(
@@ -42,9 +46,10 @@ def main(
 ) -> dict[str, str | int]:
     """Unlearn the models `first` to `last` of a fleet, one after the other; write their logits.
 
-    `files` are those that the function consists of, for the record.
+    `files` are those that the function consists of, and a table of groups, for the record.
     """
     data, splits, computed = prepare(images, split_table, "fp32")
+    groups = group_numbers(settings.data, split_table)
     original = read_weights(weights)
     found = []
     for model in range(first, last + 1):
@@ -61,6 +66,7 @@ def main(
                 original=original,
                 arguments=settings.arguments,
                 batches=settings.batches,
+                more={} if groups is None else {"person_id": groups},
             )
         )
     each = [arrays for arrays, _ in found]

@@ -199,11 +199,15 @@ class Plan:
     def own(self, method: str) -> dict[str, Any]:
         """Return what the fleet of a person's own function depends on, besides its files."""
         content = self.experiment.methods[method]
-        return {name: getattr(content, name) for name in ("function", "arguments", "batches")}
+        return {
+            "data": self.data,
+            **{key: getattr(content, key) for key in ("function", "arguments", "batches")},
+        }
 
     def own_files(self, method: str) -> list[str]:
-        """Return the files of a person's own function: its own, and those beside it that it imports."""
-        return [str(path) for path in files_of(located(str(self.experiment.methods[method].function))[0])]
+        """Return the files of a person's own function, those beside it that it imports, and of groups."""
+        path, groups = located(str(self.experiment.methods[method].function))[0], self.experiment.data.groups
+        return [*map(str, files_of(path)), *([groups] if groups else [])]
 
     def unusable_function(self) -> str | None:
         """Return what is wrong with a person's own function, as far as its files tell."""

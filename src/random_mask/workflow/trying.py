@@ -118,12 +118,12 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     weights = original.made(folders, say)[0]
 
     path, name = located(trial.function)
-    own = {**common, "function": trial.function, "arguments": {}, "batches": trial.batches}
+    own = {**common, "data": plan.data, "function": trial.function, "arguments": {}, "batches": trial.batches}
     jobs = []
     for model in range(models):
         job = Job("unlearn_own", own, {"role": ROLE, "first": model, "last": model})
         job.inputs |= {"images": [images], "split-table": [table], "weights": [weights]}
-        job.sources["files"] = files_of(path)
+        job.sources["files"] = [*files_of(path), *map(Path, [study.data.groups] if study.data.groups else [])]
         stem = f"functions/{path.stem}.{name}/models-{model:04d}"
         job.outputs |= {output: f"{stem}.{kind}" for output, kind in FLEET.items()}
         jobs.append(job)
