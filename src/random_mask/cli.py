@@ -10,9 +10,11 @@ from __future__ import annotations
 import csv
 import filecmp
 import io
+import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -329,6 +331,47 @@ def estimate(*, configfile: Path, cores: PositiveInt | None = None, seconds: Pos
     from random_mask.workflow.estimate import report
 
     print(report(configfile, cores, seconds))
+
+
+@app.command(name="try")
+def try_(
+    file: str,
+    /,
+    *,
+    experiment: str = "digits",
+    models: PositiveInt | None = None,
+    batches: Literal["both", "dict", "pair"] = "both",
+    timeout: PositiveFloat | None = None,
+    cores: PositiveInt | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> None:
+    """Score your own unlearning function against the authors' oracle; nothing is retrained.
+
+    The function is called as `unlearning(net, retain_loader, forget_loader, val_loader)`, and by name with
+    `device`, `param_names`, `class_counts` and `class_weights` where it asks for them. It changes the network
+    or returns another. It is your code and runs with your rights.
+
+    Args:
+        file: your file, or `file.py:name` if the function is not called `unlearning`.
+        experiment: one of those in reference/.
+        models: N, at most that of the oracle, which is the default.
+        batches: a batch is a dict with the competition's keys, a pair of images and labels, or both.
+        timeout: seconds that one model may take.
+        cores: processes at a time; by default all cores.
+        as_json: print JSON.
+    """
+    from random_mask.workflow.trying import Trial, attempt, shown
+
+    trial = Trial(file, experiment, models, batches, timeout, cores)
+
+    def say(text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+    try:
+        found = attempt(trial, say)
+    except KeyboardInterrupt:
+        raise InputError("interrupted; the same command goes on with what is done") from None
+    print(json.dumps(found, indent=2) if as_json else shown(found))
 
 
 def _folder_like(a: Path, b: Path) -> Path:

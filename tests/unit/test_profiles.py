@@ -12,7 +12,7 @@ RULES = {
     for path in (ROOT / "workflow" / "rules").glob("*.smk")
     for match in re.finditer(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.M | re.S)
 }
-TRAINS = {"train_original", "retrain", "unlearn", "relearn"}
+TRAINS = {"train_original", "retrain", "unlearn", "unlearn_own", "relearn"}
 
 
 def profile(name: str) -> dict:
@@ -40,7 +40,7 @@ def test_what_trains_asks_for_a_gpu_in_the_profile_for_gpus_and_there_alone():
 
 def test_every_short_rule_shares_submissions():
     slurm = profile("slurm")
-    long = {"prepare_data", "train_original", "retrain", "relearn"}
+    long = {"prepare_data", "train_original", "retrain", "relearn", "unlearn_own"}
     assert RULES.keys() - slurm["groups"].keys() == long | {"download"}  # which runs where `snakemake` does
     assert slurm["groups"].keys() <= RULES.keys()
     assert slurm["group-components"].keys() <= set(slurm["groups"].values())

@@ -49,6 +49,14 @@ def test_relearning_is_training_once_more_and_two_epochs_of_the_forget_set():
         assert found.evaluated == 2 * (IMAGES + 3 * 16)
 
 
+def test_a_function_of_which_nothing_is_known_is_priced_as_retraining_the_full_network():
+    methods = {"methods": SMOKE["methods"] | {"mine": {"function": "mine.py"}}, "relearn": None}
+    found = count("unlearn_own", methods, **shard(2, method="mine", original="0"))
+    retrained = count("retrain", **shard(2, fleet="oracle"))
+    assert (found.images, found.full_images) == (0, retrained.images)
+    assert (found.models, found.steps) == (retrained.models, retrained.steps)
+
+
 def test_masks():
     assert count("mask", **shard(4, method="random_mask", original="0")).masks == 4
     # A method that draws none has no such job; the sweep's ratio of 0 draws empty ones.

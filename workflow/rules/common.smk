@@ -25,7 +25,9 @@ terminal = Terminal(logger)
 
 # A damaged file would make Snakemake run what reads it, and delete good results before that fails.
 if workflow.is_main_process and (
-    problem := first_damaged(plan.results) or plan.missing_data()
+    problem := first_damaged(plan.results)
+    or plan.missing_data()
+    or plan.unusable_function()
 ):
     sys.exit(problem)
 if workflow.is_main_process:

@@ -5,6 +5,7 @@
 #   masks/<method>/original-<number>/models-*.safetensors   the masks, one bit a weight, of methods that draw any
 #   masks/<method>/original-<number>/models-*.csv           how many weights of each tensor are masked
 #   fleets/<method>/original-<number>/models-*.npz          logits of the unlearned models; .json: their cost
+# Methods that are a person's own function read its files, too, and draw no masks.
 
 
 rule mask:
@@ -78,6 +79,52 @@ rule unlearn:
         "--first {wildcards.first} --last {wildcards.last} "
         "--images {input.images:q} --split-table {input.split_table:q} "
         "--weights {input.weights:q} --masks {input.masks:q} "
+        "--output {output.fleet:q} --cost {output.cost:q} 2> {log:q}"
+
+
+# A method that is a function of a person's own file is no concern of `unlearn`.
+ruleorder: unlearn_own > unlearn
+
+
+rule unlearn_own:
+    """Unlearn by a function of a person's own file."""
+    input:
+        images=rules.prepare_data.output.images,
+        split_table=rules.prepare_data.output.split_table,
+        weights=rules.train_original.output.weights,
+        files=lambda wildcards: plan.own_files(wildcards.method),
+        code=stage_code("unlearn_own"),
+        lock="requirements.txt",
+    output:
+        fleet=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.npz"),
+        cost=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.json"),
+    log:
+        plan.path("logs/{method}/original-{original}/unlearn_own-{first}-{last}.log"),
+    benchmark:
+        plan.path(
+            "benchmarks/{method}/original-{original}/unlearn_own-{first}-{last}.tsv"
+        )
+    wildcard_constraints:
+        method="|".join(map(re.escape, experiment.own())) or "(?!)",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=needs.memory("unlearn_own"),
+        runtime=needs.minutes("unlearn_own"),
+    params:
+        settings=lambda wildcards: plan.settings(
+            seed=experiment.seed,
+            network=experiment.network,
+            **plan.own(wildcards.method),
+        ),
+    message:
+        "Unlearning models {wildcards.first} to {wildcards.last} by {wildcards.method}, a function of your own"
+    shell:
+        "python -m random_mask.stages.unlearn_own --settings {params.settings:q} "
+        "--role {wildcards.method}/original-{wildcards.original} "
+        "--first {wildcards.first} --last {wildcards.last} "
+        "--images {input.images:q} --split-table {input.split_table:q} "
+        "--weights {input.weights:q} --files {input.files:q} "
         "--output {output.fleet:q} --cost {output.cost:q} 2> {log:q}"
 
 

@@ -22,6 +22,7 @@ from random_mask.methods import catalogue
 from random_mask.methods.loss import Loss
 from random_mask.methods.losses.cross_entropy import CrossEntropy
 from random_mask.methods.none import NoPerturbation
+from random_mask.methods.own.function import located
 from random_mask.methods.perturbation import Perturbation
 from random_mask.methods.random_mask import RandomMask
 from random_mask.seeds import generator
@@ -133,8 +134,19 @@ class Step(Section):
 
 
 class Method(Step):
-    """An unlearning method: perturb the original weights, then fine-tune them."""
+    """An unlearning method: perturb the original weights, then fine-tune them; or a function of your own."""
 
+    finetune: Annotated[list[FineTuning], Field(default_factory=list, json_schema_extra=_or_one)]
+    """How the perturbed weights are repaired: a recipe, or a list of them, one after the other. It is needed
+    unless the method is a `function`, which stands for all steps."""
+    function: str | None = None
+    """A function of your own, `path/to/file.py:name`, relative to the root of the repository; it is called as
+    `name(net, retain_loader, forget_loader, val_loader)`. Without a name it is `unlearning`."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Values of further parameters of the function, by name."""
+    batches: Literal["both", "dict", "pair"] = "both"
+    """What a batch is to the function: a dict with the keys of the competition, a pair of images and labels,
+    or a dict that unpacks into that pair."""
     then: list[Step] = Field(default_factory=list)
     """Further steps, for methods that take more than one."""
     title: PaperText | None = None
@@ -155,8 +167,26 @@ class Method(Step):
     """Whether it is in the main table and in figures of few methods, where the experiment has more than six.
     A tuned one that is no control is also compared with all others."""
 
+    @model_validator(mode="after")
+    def _steps_or_function(self) -> Method:
+        if self.function is None:
+            if "finetune" not in self.model_fields_set:
+                raise ValueError("finetune: missing")
+            return self
+        try:
+            located(self.function)
+        except ValueError as error:
+            raise ValueError(f"function: {error}") from None
+        fields = {name: Method.model_fields[name] for name in (*Step.model_fields, "then")}
+        for name, field in fields.items():
+            if getattr(self, name) != field.get_default(call_default_factory=True):
+                raise ValueError(f"{name}: the function says all that is done; remove this, or `function`")
+        return self
+
     def steps(self) -> list[Step]:
-        """Return all steps of the method."""
+        """Return all steps of the method, none of a function, of which nothing is known."""
+        if self.function is not None:
+            return []
         own = {name: getattr(self, name) for name in Step.model_fields}
         return [Step.model_construct(**own), *self.then]
 
@@ -287,6 +317,10 @@ class Experiment(Section):
             raise ValueError(
                 f"relearn.models: {self.relearn.models}, but a fleet has {self.models}; lower it"
             )
+        for name in self.own():
+            if self.relearn or name in self.searched():
+                what = "relearn trains" if self.relearn else "a search has a budget of"
+                raise ValueError(f"methods.{name}.function: {what} known steps only; use another experiment")
         self._check_last_batches()
         self._check_trials()
         return self
@@ -374,6 +408,10 @@ class Experiment(Section):
         """
         own = {name: method for name, method in self.methods.items() if name not in self.searched()}
         return {**own, **self._swept(), **self.trials()}
+
+    def own(self) -> list[str]:
+        """Return the methods that are functions of a person's own."""
+        return [name for name, method in self.methods.items() if method.function is not None]
 
     def searched(self) -> set[str]:
         """Return the methods that a search runs in trials alone."""

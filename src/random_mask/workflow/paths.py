@@ -15,6 +15,7 @@ from random_mask.data.splits import read_split
 from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
 from random_mask.methods import catalogue
+from random_mask.methods.own.function import check, files_of, located
 from random_mask.methods.random_mask import RandomMask
 
 __all__ = ["Plan", "paper_sources", "shards"]
@@ -194,6 +195,25 @@ class Plan:
         method, _, number = role.partition("/original-")
         spans = self._spans(role)[: -(-models // self.experiment.shards.unlearn)] if number else []
         return [path for span in spans for path in self.masks(method, number, *span.split("-"))]
+
+    def own(self, method: str) -> dict[str, Any]:
+        """Return what the fleet of a person's own function depends on, besides its files."""
+        content = self.experiment.methods[method]
+        return {name: getattr(content, name) for name in ("function", "arguments", "batches")}
+
+    def own_files(self, method: str) -> list[str]:
+        """Return the files of a person's own function: its own, and those beside it that it imports."""
+        return [str(path) for path in files_of(located(str(self.experiment.methods[method].function))[0])]
+
+    def unusable_function(self) -> str | None:
+        """Return what is wrong with a person's own function, as far as its files tell."""
+        try:
+            for method in self.experiment.own():
+                check(str(self.experiment.methods[method].function))
+                self.own_files(method)
+        except InputError as error:
+            return str(error)
+        return None
 
     def steps(self, method: str) -> list[dict[str, Any]]:
         """Return the steps of a method; none of a retrained fleet."""

@@ -92,7 +92,7 @@ class JobResources:
         # As it is read, and in the order in which it is used.
         pixels = 2 * self.largest.pixels / 2**20
         match rule:
-            case "train_original" | "retrain" | "unlearn" | "relearn":
+            case "train_original" | "retrain" | "unlearn" | "unlearn_own" | "relearn":
                 steps = [step for m in self.experiment.methods.values() for step in m.steps()]
                 batches = [recipe.batch for step in steps for recipe in step.finetune]
                 at_once = max(EVALUATED_AT_ONCE, self.experiment.training.batch, *batches)

@@ -7,7 +7,7 @@ A rule that is not named here does a little that is the same in every experiment
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from random_mask.experiment.config import Experiment, Step
@@ -113,6 +113,9 @@ class Workload:
                 return self._fleet(self.retraining, models_of(wildcards))
             case "unlearn":
                 return self._fleet(self.methods[wildcards.method].steps(), models_of(wildcards))
+            case "unlearn_own":  # what it does is not known: as much as retraining by the full network
+                fleet = self._fleet(self.retraining, models_of(wildcards))
+                return replace(fleet, images=0, full_images=fleet.images)
             case "relearn" if experiment.relearn:
                 method, again = wildcards.role.partition("/")[0], experiment.relearn.finetune
                 steps = self.methods[method].steps() if method in self.methods else self.retraining
