@@ -81,6 +81,7 @@ def test_score_prints_what_it_prints_in_the_study(python, tmp_path):
         ["summary"],
         ["compare", "a", "b"],
         ["keep", "a"],
+        ["try", "a.py"],
         ["config", "a.yaml"],
         ["estimate", "--configfile", "a.yaml"],
     ],

@@ -65,6 +65,17 @@ def test_a_function_that_does_nothing_is_the_original_model(root):
     assert found["place"]["of"] == 5
 
 
+def test_as_text(root, capsys):
+    Path("mine.py").write_text(NOTHING)
+    assert cli.main(["try", "mine.py", "--experiment", "smoke"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "mine.py on smoke, N = 4, 95 % intervals in brackets"
+    assert lines[1].startswith("score")
+    assert "0% of the ceiling" in lines[1]
+    names = [line.split("  ")[0] for line in lines[3:6]]
+    assert names == ["retain accuracy", "forget accuracy", "test accuracy"]
+
+
 def test_what_was_made_is_taken_again_until_something_changes(root):
     Path("mine.py").write_text(HELPED)
     Path("helper.py").write_text(HELPER)
@@ -151,17 +162,6 @@ def test_an_oracle_of_other_images_is_refused(root):
             attempt(Trial("mine.py", "changed"))
     finally:
         shutil.rmtree("reference/changed")
-
-
-def test_as_text(root, capsys):
-    Path("mine.py").write_text(NOTHING)
-    assert cli.main(["try", "mine.py", "--experiment", "smoke"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "mine.py on smoke, N = 4, 95 % intervals in brackets"
-    assert lines[1].startswith("score")
-    assert "0% of the ceiling" in lines[1]
-    names = [line.split("  ")[0] for line in lines[3:6]]
-    assert names == ["retain accuracy", "forget accuracy", "test accuracy"]
 
 
 def test_as_a_method_it_is_trained_alone_and_again_if_its_files_change(copy_of_finished):

@@ -73,7 +73,7 @@ def unlearn(
     given.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in original.items()})
     given.to(device)
     labels = images.labels.cpu()[torch.from_numpy(splits["retain"])]
-    counts = torch.bincount(labels, minlength=images.classes)
+    counts = torch.bincount(labels, minlength=images.classes).to(device)
     offered = {
         "device": device,
         "param_names": [name for name, _ in given.named_parameters()],
