@@ -94,6 +94,9 @@ STEP = {
     "perturb.fill": ("initial", REPAIR),
     "perturb.rescale": (True, REPAIR),
     "perturb.frozen": (True, REPAIR),
+    # A function of one's own takes the place of a perturbation and a repair.
+    "function": ONE_VALUE,
+    "batches": ONE_VALUE,
     "cycles": (2, UNLEARNING),
     "rounds": (2, REPAIR),
     "models": ("even", REPAIR),
