@@ -34,6 +34,6 @@ def test_what_is_commented_out_for_a_cluster_is_understood(fresh):
     path = fresh.root / "profiles" / "slurm" / "config.yaml"
     text, lines = re.subn(r"^# (?=[a-z-]+:|  [a-z_]+: )", "", path.read_text(), flags=re.M)
     path.write_text(text)
-    assert lines == 10
+    assert lines == 11
     assert {"default-resources", "slurm-status-command", "set-resources"} <= yaml.safe_load(text).keys()
     assert {"retrain", "unlearn", "paper"} <= fresh.planned("--workflow-profile", "profiles/slurm")
