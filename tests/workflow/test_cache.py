@@ -79,7 +79,7 @@ STEP = {
     # There are few methods, all of which are drawn.
     "main": ("the other one", SHOWING),
     "variant_of": ("finetune", SHOWING),
-    "compare_with": (["retrain", "random_mask_described"], COMPARING),
+    "compare_with": (["finetune", "retrain", "random_mask_described"], COMPARING),
     # What is tuned and main is compared with all others, and claims know it.
     "tuned_from": ("mine", COMPARING),
     # Another perturbation, or a drawn ratio, would have no sweep; without this filter there is no paper.
