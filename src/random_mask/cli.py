@@ -23,7 +23,7 @@ import numpy as np
 from cyclopts import App, CycloptsError, Parameter, validators
 from cyclopts.types import NonNegativeInt, PositiveFloat, PositiveInt
 
-from random_mask.artifacts.files import replacing
+from random_mask.artifacts.files import atomic_write
 from random_mask.errors import InputError
 from random_mask.workflow.progress import columns
 
@@ -161,7 +161,7 @@ def _write_examples(path: Path, unlearned: np.ndarray, retrained: np.ndarray) ->
         "retrained_median": np.median(retrained, axis=0).tolist(),
     }
     try:
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(table)
             writer.writerows(zip(*table.values(), strict=True))
@@ -298,7 +298,7 @@ def keep(folder: Path, /, *, into: Path = Path("reference")) -> None:
     try:
         kept = keeping.keep(folder, into)
     except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}; mend that, or choose another --into") from None
+        raise InputError(f"{error.filename}: {error.strerror}; fix that, or choose another --into") from None
     size = sum(path.stat().st_size for path in kept)
     print(f"{len(kept)} files, {size / 1e6:.1f} MB, in {kept[0].parent}")
 

@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_written_is_named(call):
     assert result.returncode == 1
     assert (
         result.stderr
-        == "stage: /nowhere/at/all: No such file or directory; mend that and run snakemake again\n"
+        == "stage: /nowhere/at/all: No such file or directory; fix that and run snakemake again\n"
     )
 
 

@@ -18,10 +18,10 @@ from scipy.io import savemat
 
 from random_mask.artifacts.files import read_npz, write_npz
 from random_mask.data import archives
-from random_mask.data.division import duplicates, split
+from random_mask.data.division import divide, duplicates
 from random_mask.data.readers import Dataset, digits, read
 from random_mask.data.settings import ARCHIVES, Data
-from random_mask.data.splits import PARTS, read_split, split_as_csv
+from random_mask.data.splits import SPLITS, read_split, split_as_csv
 from random_mask.errors import InputError
 from random_mask.stages import prepare_data
 
@@ -61,10 +61,10 @@ def test_digits_are_the_whole_data_set():
 )
 def test_parts_are_disjoint_and_complete(seed, train, validation, test, share):
     forget = max(1, min(train - 2, int(share * train)))
-    parts, labels = split(DATASET, data(train, validation, test, forget), seed)
+    splits, labels = divide(DATASET, data(train, validation, test, forget), seed)
     sizes = {"retain": train - forget, "forget": forget, "validation": validation, "test": test}
-    assert {part: len(indices) for part, indices in parts.items()} == sizes
-    everything = np.concatenate([parts[part] for part in PARTS])
+    assert {split: len(indices) for split, indices in splits.items()} == sizes
+    everything = np.concatenate([splits[split] for split in SPLITS])
     assert len(np.unique(everything)) == len(everything) == train + validation + test
     assert everything.min() >= 0
     assert everything.max() < 1797
@@ -72,13 +72,13 @@ def test_parts_are_disjoint_and_complete(seed, train, validation, test, share):
 
 
 def test_a_split_depends_on_the_seed_alone():
-    first, again, other = (split(DATASET, data(), seed)[0] for seed in (1, 1, 2))
-    assert all(np.array_equal(first[part], again[part]) for part in PARTS)
+    first, again, other = (divide(DATASET, data(), seed)[0] for seed in (1, 1, 2))
+    assert all(np.array_equal(first[split], again[split]) for split in SPLITS)
     assert not np.array_equal(first["forget"], other["forget"])
 
 
 def test_a_larger_forget_set_leaves_validation_and_test_alone():
-    small, large = (split(DATASET, data(forget=size), 1)[0] for size in (10, 90))
+    small, large = (divide(DATASET, data(forget=size), 1)[0] for size in (10, 90))
     assert np.array_equal(small["validation"], large["validation"])
     assert np.array_equal(small["test"], large["test"])
 
@@ -86,86 +86,86 @@ def test_a_larger_forget_set_leaves_validation_and_test_alone():
 def test_images_that_are_held_out_are_for_the_test_alone():
     held = np.arange(1797) % 3 == 0
     divided = dataclasses.replace(DATASET, pools={("train", "validation"): ~held, ("test",): held})
-    parts, _ = split(divided, data(), 1)
-    assert held[parts["test"]].all()
-    assert not held[np.concatenate([parts[part] for part in ("retain", "forget", "validation")])].any()
+    splits, _ = divide(divided, data(), 1)
+    assert held[splits["test"]].all()
+    assert not held[np.concatenate([splits[split] for split in ("retain", "forget", "validation")])].any()
     with pytest.raises(InputError, match="data: test: 700 images, but there are 599; lower it"):
-        split(divided, data(test=700, train=500), 1)
+        divide(divided, data(test=700, train=500), 1)
     with pytest.raises(InputError, match=r"data: train \+ validation: 1200 images, but there are 1198"):
-        split(divided, data(test=1, train=1100), 1)
+        divide(divided, data(test=1, train=1100), 1)
 
 
 def test_forgetting_classes():
-    parts, _ = split(DATASET, data(forget={"kind": "class", "classes": ["3", "7"]}), 1)
-    assert set(LABELS[parts["forget"]]) == {3, 7}
-    assert not set(LABELS[parts["retain"]]) & {3, 7}
-    some, _ = split(DATASET, data(forget={"kind": "class", "classes": ["3"], "size": 20}), 1)
+    splits, _ = divide(DATASET, data(forget={"kind": "class", "classes": ["3", "7"]}), 1)
+    assert set(LABELS[splits["forget"]]) == {3, 7}
+    assert not set(LABELS[splits["retain"]]) & {3, 7}
+    some, _ = divide(DATASET, data(forget={"kind": "class", "classes": ["3"], "size": 20}), 1)
     assert len(some["forget"]) == 20
     with pytest.raises(InputError, match=r"data\.forget\.classes: no class cat; there are 0, 1"):
-        split(DATASET, data(forget={"kind": "class", "classes": ["cat"]}), 1)
+        divide(DATASET, data(forget={"kind": "class", "classes": ["cat"]}), 1)
     with pytest.raises(InputError, match=r"data\.forget\.size: 900, but these classes have"):
-        split(DATASET, data(forget={"kind": "class", "classes": ["3"], "size": 900}), 1)
+        divide(DATASET, data(forget={"kind": "class", "classes": ["3"], "size": 900}), 1)
 
 
 def test_forgetting_groups_takes_all_of_them(monkeypatch):
     forget = {"kind": "group", "groups": ["person 5"], "random": 3}
     chosen = data(forget=forget, name="image_folder", path="x", groups="g.csv")
-    parts, _ = split(DATASET, chosen, 1)
+    splits, _ = divide(DATASET, chosen, 1)
     group = np.array(DATASET.groups)
-    forgotten = set(group[parts["forget"]])
+    forgotten = set(group[splits["forget"]])
     assert len(forgotten) == 4
     assert "person 5" in forgotten
-    assert not forgotten & set(group[parts["retain"]])
+    assert not forgotten & set(group[splits["retain"]])
     first = data(forget={"kind": "group", "first": 2}, name="image_folder", path="x", groups="g.csv")
-    parts, _ = split(DATASET, first, 1)
-    assert set(group[parts["forget"]]) == {"person 0", "person 1"}
-    assert not {"person 0", "person 1"} & set(group[parts["retain"]])
+    splits, _ = divide(DATASET, first, 1)
+    assert set(group[splits["forget"]]) == {"person 0", "person 1"}
+    assert not {"person 0", "person 1"} & set(group[splits["retain"]])
     other = data(
         forget={"kind": "group", "groups": ["nobody"]}, name="image_folder", path="x", groups="g.csv"
     )
     with pytest.raises(InputError, match="no training image is of group nobody"):
-        split(DATASET, other, 1)
+        divide(DATASET, other, 1)
 
 
 def test_forgetting_a_list(tmp_path):
-    parts, _ = split(DATASET, data(), 1)
-    chosen = [*parts["retain"][:3], *parts["forget"][:2]]
+    splits, _ = divide(DATASET, data(), 1)
+    chosen = [*splits["retain"][:3], *splits["forget"][:2]]
     path = tmp_path / "forget.txt"
     path.write_text("\n".join([NAMES[chosen[0]], *map(str, chosen[1:])]) + "\n")
-    again, _ = split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+    again, _ = divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     assert set(again["forget"]) == set(chosen)
-    path.write_text(f"{parts['test'][0]}\n")
+    path.write_text(f"{splits['test'][0]}\n")
     with pytest.raises(InputError, match="no training image; remove it"):
-        split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+        divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     path.write_text("\ufeff" + "\r\n".join(NAMES[image] for image in chosen), encoding="utf-8")
-    again, _ = split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+    again, _ = divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     assert set(again["forget"]) == set(chosen)
     for wrong in ("\u00b2", "-1", "# all"):
         path.write_text(wrong, encoding="utf-8")
         with pytest.raises(InputError, match=rf"forget\.txt: {wrong}: no training image"):
-            split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+            divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     path.write_bytes(NAMES[0].encode("utf-16"))
     with pytest.raises(InputError, match=r"forget\.txt: damaged, or not UTF-8; save it as UTF-8"):
-        split(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
+        divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     with pytest.raises(InputError, match="cannot be read"):
-        split(DATASET, data(forget={"kind": "list", "file": str(tmp_path)}), 1)
+        divide(DATASET, data(forget={"kind": "list", "file": str(tmp_path)}), 1)
 
 
 def test_images_that_are_left_out_are_in_no_part(tmp_path):
-    parts, _ = split(DATASET, data(), 1)
+    splits, _ = divide(DATASET, data(), 1)
     path = tmp_path / "left.txt"
-    path.write_text("".join(f"{image}\n" for image in parts["forget"]))
-    others, _ = split(DATASET, data(leave_out=str(path)), 1)
-    assert not set(parts["forget"]) & {image for indices in others.values() for image in indices}
+    path.write_text("".join(f"{image}\n" for image in splits["forget"]))
+    others, _ = divide(DATASET, data(leave_out=str(path)), 1)
+    assert not set(splits["forget"]) & {image for indices in others.values() for image in indices}
     path.write_text("nothing\n")
     with pytest.raises(InputError, match="nothing: no image of the data set"):
-        split(DATASET, data(leave_out=str(path)), 1)
+        divide(DATASET, data(leave_out=str(path)), 1)
 
 
 def test_mislabelled_images_are_the_ones_to_forget():
-    parts, labels = split(DATASET, data(forget={"kind": "mislabelled", "size": 50}), 1)
+    splits, labels = divide(DATASET, data(forget={"kind": "mislabelled", "size": 50}), 1)
     wrong = np.flatnonzero(labels != LABELS)
-    assert np.array_equal(wrong, parts["forget"])
+    assert np.array_equal(wrong, splits["forget"])
     assert set(labels) <= set(range(10))
 
 
@@ -173,27 +173,27 @@ def test_one_class_is_no_data_set():
     alone = dataclasses.replace(DATASET, classes=["0"], labels=np.zeros(1797, int))
     for forget in (5, {"kind": "mislabelled", "size": 5}):
         with pytest.raises(InputError, match=r"data: all images are of one class, 0; there must be two"):
-            split(alone, data(forget=forget), 1)
-    parts, _ = split(DATASET, data(), 1)
-    only_tested = dataclasses.replace(DATASET, labels=(np.arange(1797) == parts["test"][0]).astype(int))
+            divide(alone, data(forget=forget), 1)
+    splits, _ = divide(DATASET, data(), 1)
+    only_tested = dataclasses.replace(DATASET, labels=(np.arange(1797) == splits["test"][0]).astype(int))
     with pytest.raises(InputError, match=r"data\.train: 1000 images, all of the class 0; there must be two"):
-        split(only_tested, data(), 1)
+        divide(only_tested, data(), 1)
 
 
 def test_identical_images_in_several_parts_are_counted_and_named():
     rng = np.random.default_rng(0)
     dataset = dataclasses.replace(DATASET, pixels=rng.integers(0, 256, (1797, 3, 4, 4), dtype=np.uint8))
-    parts, _ = split(dataset, data(), 1)
-    assert duplicates(dataset, parts) is None
-    first, second = parts["retain"][:2]
-    dataset.pixels[second] = dataset.pixels[first]  # in the same part
-    assert duplicates(dataset, parts) is None
-    forget, test = parts["forget"][0], parts["test"][0]
+    splits, _ = divide(dataset, data(), 1)
+    assert duplicates(dataset, splits) is None
+    first, second = splits["retain"][:2]
+    dataset.pixels[second] = dataset.pixels[first]  # in the same split
+    assert duplicates(dataset, splits) is None
+    forget, test = splits["forget"][0], splits["test"][0]
     dataset.pixels[[forget, test]] = dataset.pixels[first]
     told = f"{NAMES[first]} (retain) = {NAMES[forget]} (forget) = {NAMES[test]} (test)"
-    assert duplicates(dataset, parts) == f"1 image is in several parts, pixel by pixel: {told}"
-    dataset.pixels[parts["validation"][:5]] = dataset.pixels[parts["forget"][1:6]]
-    assert re.match(r"6 images are in several parts.* and 3 more$", duplicates(dataset, parts))
+    assert duplicates(dataset, splits) == f"1 image is in several splits, pixel by pixel: {told}"
+    dataset.pixels[splits["validation"][:5]] = dataset.pixels[splits["forget"][1:6]]
+    assert re.match(r"6 images are in several splits.* and 3 more$", duplicates(dataset, splits))
 
 
 @pytest.mark.parametrize("rule", ["warn", "error"])
@@ -203,27 +203,27 @@ def test_what_is_done_about_identical_images_is_configured(folder, tmp_path, rul
     settings = prepare_data.Settings(seed=1, data=own(folder, duplicates=rule), folder="")
     outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
     if rule == "error":
-        with pytest.raises(InputError, match=r"^data: 1 image is in several parts.*; remove these, or set"):
+        with pytest.raises(InputError, match=r"^data: 1 image is in several splits.*; remove these, or set"):
             prepare_data.main(settings=settings, files=[], **outputs)
         assert not outputs["images"].exists()
         return
     loop, shared = prepare_data.main(settings=settings, files=[], **outputs)["warnings"]
     assert "loop: left out" in loop
-    assert shared.startswith("1 image is in several parts, pixel by pixel: ")
+    assert shared.startswith("1 image is in several splits, pixel by pixel: ")
     logged = capsys.readouterr().err
     assert f"warning: {loop}\n" in logged
     assert f"warning: {shared}\n" in logged
 
 
 def test_the_table_of_a_split_can_be_read_back():
-    parts, _ = split(DATASET, data(), 1)
-    text = split_as_csv(parts, LABELS, NAMES)
+    splits, _ = divide(DATASET, data(), 1)
+    text = split_as_csv(splits, LABELS, NAMES)
     indices, classes = read_split(text, "split.csv")
-    for part in PARTS:
-        assert np.array_equal(indices[part], parts[part])
-        assert np.array_equal(classes[part], LABELS[parts[part]])
-    (row,) = [row for row in csv.DictReader(io.StringIO(text)) if int(row["image"]) == parts["test"][0]]
-    assert row["file"] == NAMES[parts["test"][0]]
+    for split in SPLITS:
+        assert np.array_equal(indices[split], splits[split])
+        assert np.array_equal(classes[split], LABELS[splits[split]])
+    (row,) = [row for row in csv.DictReader(io.StringIO(text)) if int(row["image"]) == splits["test"][0]]
+    assert row["file"] == NAMES[splits["test"][0]]
 
 
 @pytest.fixture
@@ -344,11 +344,11 @@ def test_a_folder_that_is_not_there_or_empty(tmp_path):
         read(own(tmp_path / "a.zip"))
 
 
-TWICE = "image,label,part\n0,1,retain\n1,1,forget\n2,1,validation\n3,1,test\n3,1,retain\n"
+TWICE = "image,label,split\n0,1,retain\n1,1,forget\n2,1,validation\n3,1,test\n3,1,retain\n"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "image,label,part\n", "image,label\n1,2\n", "image,label,part\nx,1,retain\n", TWICE]
+    "text", ["", "image,label,split\n", "image,label\n1,2\n", "image,label,split\nx,1,retain\n", TWICE]
 )
 def test_a_damaged_table_is_named(text):
     with pytest.raises(InputError, match=r"split\.csv: damaged; delete it"):
@@ -421,9 +421,9 @@ def test_cifar_is_read_as_it_is_documented(name, tmp_path, monkeypatch):
     assert found.pixels[7, 1, 2, 5] == rows[7, 1024 + 2 * 32 + 5]
     assert found.pools["test",].tolist() == 10 * [False] + 4 * [True]
     assert not Path("sprung").exists(), "only what is read is unpickled"
-    parts, _ = split(found, small(name), 1)
-    assert parts["test"].min() >= 10
-    assert max(parts["retain"].max(), parts["forget"].max()) < 10
+    splits, _ = divide(found, small(name), 1)
+    assert splits["test"].min() >= 10
+    assert max(splits["retain"].max(), splits["forget"].max()) < 10
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
@@ -502,16 +502,16 @@ def test_the_faces_of_the_competition_are_divided_as_its_code_does(faces):
     shuffled = list(found.files)
     random.Random(43).shuffle(shuffled)
     for seed in (1, 2):  # whatever the seed
-        parts, _ = split(found, surf(faces), seed)
-        names = {part: {found.files[image] for image in images} for part, images in parts.items()}
+        splits, _ = divide(found, surf(faces), seed)
+        names = {split: {found.files[image] for image in images} for split, images in splits.items()}
         assert names["retain"] | names["forget"] == set(shuffled[:16])
         assert names["validation"] == set(shuffled[16:18])
         assert names["test"] == set(shuffled[18:])
-        forgotten = {found.groups[image] for image in parts["forget"]}
+        forgotten = {found.groups[image] for image in splits["forget"]}
         assert forgotten == {"CLKJ_AS0001", "CLKJ_AS0002"}
-        assert not forgotten & {found.groups[image] for image in parts["retain"]}
+        assert not forgotten & {found.groups[image] for image in splits["retain"]}
     with pytest.raises(InputError, match="data: validation: 3 images, but there are 2; lower it"):
-        split(found, surf(faces, validation=3), 1)
+        divide(found, surf(faces, validation=3), 1)
 
 
 def test_faces_that_are_damaged_or_have_no_age_are_named(faces, tmp_path):
@@ -527,7 +527,7 @@ def test_faces_that_are_damaged_or_have_no_age_are_named(faces, tmp_path):
     table.write_text(text)
     damaged = "WBackground/Training_1/CLKJ_AS0002/real.rssdk/color/2.jpg"
     (faces / damaged).write_bytes(b"")
-    with pytest.raises(InputError, match=rf"damaged or no images; mend or remove them:\n  {damaged}$"):
+    with pytest.raises(InputError, match=rf"damaged or no images; repair or remove them:\n  {damaged}$"):
         read(surf(faces))
     with pytest.raises(InputError, match=r"Age_Gender\.txt: no such file"):
         read(surf(tmp_path))
@@ -542,8 +542,8 @@ def test_pixels_are_normalised_by_the_retain_set_unless_they_are_left_as_they_ar
     outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
     prepare_data.main(settings=settings, files=[], **outputs)
     arrays = read_npz(outputs["images"])
-    parts, _ = read_split(outputs["split_table"].read_text(), "split.csv")
-    retain = arrays["pixels"][parts["retain"]].astype(np.float64)
+    splits, _ = read_split(outputs["split_table"].read_text(), "split.csv")
+    retain = arrays["pixels"][splits["retain"]].astype(np.float64)
     mean, std = (retain.mean(axis=(0, 2, 3)), retain.std(axis=(0, 2, 3))) if normalise else (0, 1)
     np.testing.assert_allclose(arrays["mean"], np.broadcast_to(mean, 3), rtol=1e-6)
     np.testing.assert_allclose(arrays["std"], np.broadcast_to(std, 3), rtol=1e-6)
@@ -553,9 +553,9 @@ def test_pixels_are_normalised_by_the_retain_set_unless_they_are_left_as_they_ar
 def earlier(tmp_path, monkeypatch):
     """An earlier experiment that forgot 50 of 1,000 images, on which its models differ by known amounts."""
     monkeypatch.chdir(tmp_path)
-    parts, _ = split(DATASET, data(), 1)
-    used = np.sort(np.concatenate(list(parts.values())))
-    places = {part: np.searchsorted(used, indices) for part, indices in parts.items()}
+    splits, _ = divide(DATASET, data(), 1)
+    used = np.sort(np.concatenate(list(splits.values())))
+    places = {split: np.searchsorted(used, indices) for split, indices in splits.items()}
     table = Path("results/first/data/split.csv")
     table.parent.mkdir(parents=True)
     table.write_text(split_as_csv(places, LABELS[used], [NAMES[image] for image in used]), encoding="utf-8")
@@ -566,7 +566,7 @@ def earlier(tmp_path, monkeypatch):
     arrays = {"image": places["forget"], "oracle_confidences": oracle}
     arrays["confidences"] = np.tile(oracle.mean(axis=0) + gap, (8, 1))
     write_npz(evaluation, arrays)
-    return parts["forget"][np.argsort(-gap)], evaluation, table
+    return splits["forget"][np.argsort(-gap)], evaluation, table
 
 
 def memorised(size, **other) -> Data:
@@ -577,9 +577,9 @@ def memorised(size, **other) -> Data:
 @pytest.mark.parametrize("size", [1, 10, 50])
 def test_forgetting_what_is_memorised(earlier, size):
     ranked, _, _ = earlier
-    parts, labels = split(DATASET, memorised(size), 1)
-    assert set(parts["forget"]) == set(ranked[:size])
-    assert len(parts["retain"]) == 1000 - size
+    splits, labels = divide(DATASET, memorised(size), 1)
+    assert set(splits["forget"]) == set(ranked[:size])
+    assert len(splits["retain"]) == 1000 - size
     assert np.array_equal(labels, LABELS)
 
 
@@ -594,8 +594,8 @@ def test_what_is_memorised_is_found_again_where_images_have_other_numbers(earlie
             ("validation", "test"): np.ones(1797, bool),
         },
     )
-    parts, _ = split(backwards, memorised(5, train=50), 3)
-    assert {backwards.files[image] for image in parts["forget"]} == {NAMES[image] for image in ranked[:5]}
+    splits, _ = divide(backwards, memorised(5, train=50), 3)
+    assert {backwards.files[image] for image in splits["forget"]} == {NAMES[image] for image in ranked[:5]}
 
 
 def test_what_cannot_be_ranked_is_explained_in_one_line(earlier):
@@ -603,21 +603,21 @@ def test_what_cannot_be_ranked_is_explained_in_one_line(earlier):
     with pytest.raises(
         InputError, match="size: 51, but the forget set of results/first has 50 images; lower"
     ):
-        split(DATASET, memorised(51), 1)
+        divide(DATASET, memorised(51), 1)
     with pytest.raises(InputError, match=r"of the 40 images are not trained on here, .*of results/first$"):
-        split(DATASET, memorised(40), 2)
+        divide(DATASET, memorised(40), 2)
     other = dataclasses.replace(DATASET, labels=(LABELS + 1) % 10)
     with pytest.raises(InputError, match=r"split\.csv: of another data set, which has an image train/"):
-        split(other, memorised(5), 1)
+        divide(other, memorised(5), 1)
     with pytest.raises(InputError, match="another data set"):
-        split(dataclasses.replace(DATASET, files=[str(n) for n in range(1797)]), memorised(5), 1)
+        divide(dataclasses.replace(DATASET, files=[str(n) for n in range(1797)]), memorised(5), 1)
     arrays = read_npz(evaluation)
     write_npz(evaluation, arrays | {"image": arrays["image"] + 1})
     with pytest.raises(InputError, match="differ in the forget set; run results/first again"):
-        split(DATASET, memorised(5), 1)
+        divide(DATASET, memorised(5), 1)
     evaluation.write_bytes(b"")
     with pytest.raises(InputError, match=r"original-0\.npz: damaged"):
-        split(DATASET, memorised(5), 1)
+        divide(DATASET, memorised(5), 1)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from random_mask.artifacts.files import read_npz, read_text, replacing, write_npz, write_text
+from random_mask.artifacts.files import atomic_write, read_npz, read_text, write_npz, write_text
 from random_mask.artifacts.shards import read_fleet
 from random_mask.artifacts.weights import read_masks, read_weights, write_masks, write_weights
 from random_mask.errors import InputError
@@ -49,7 +49,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     write_text(path, "old")
 
     def fail():
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError("disk full")
 

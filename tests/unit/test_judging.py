@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from random_mask.artifacts.files import read_npz, write_npz, write_text
-from random_mask.data.splits import PARTS, split_as_csv
+from random_mask.data.splits import SPLITS, split_as_csv
 from random_mask.errors import InputError
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.stages import evaluate, judging
@@ -16,9 +16,9 @@ SIZES = {"retain": 9, "forget": 4, "validation": 3, "test": 5}
 @pytest.fixture
 def split_table(tmp_path):
     ends = np.cumsum(list(SIZES.values()))
-    parts = {part: np.arange(end - SIZES[part], end) for part, end in zip(SIZES, ends, strict=True)}
+    splits = {split: np.arange(end - SIZES[split], end) for split, end in zip(SIZES, ends, strict=True)}
     path = tmp_path / "split.csv"
-    write_text(path, split_as_csv(parts, np.arange(ends[-1]) % 3, ["x"] * ends[-1]))
+    write_text(path, split_as_csv(splits, np.arange(ends[-1]) % 3, ["x"] * ends[-1]))
     return path
 
 
@@ -26,18 +26,18 @@ def shard(folder, models, **sizes):
     rng = np.random.default_rng(0)
     # Of retain, the logits of the first images are stored.
     sizes = SIZES | {"retain": 6} | sizes
-    arrays = {f"logits_{part}": rng.normal(size=(models, sizes[part], 3)).astype("f") for part in PARTS}
-    arrays |= {f"accuracy_{part}": rng.uniform(size=models) for part in PARTS}
+    arrays = {f"logits_{split}": rng.normal(size=(models, sizes[split], 3)).astype("f") for split in SPLITS}
+    arrays |= {f"accuracy_{split}": rng.uniform(size=models) for split in SPLITS}
     write_npz(folder / "models.npz", arrays)
     return folder / "models.npz"
 
 
 def test_confidences_are_those_of_the_metric_on_the_stored_images(tmp_path, split_table):
     fleet = read_stored([shard(tmp_path, 4)], split_table)
-    for part in PARTS:
-        logits = fleet.arrays[f"logits_{part}"]
-        expected = logit_scaled_confidence(logits, fleet.labels[part][: logits.shape[1]])
-        np.testing.assert_array_equal(fleet.confidences(part), expected)
+    for split in SPLITS:
+        logits = fleet.arrays[f"logits_{split}"]
+        expected = logit_scaled_confidence(logits, fleet.labels[split][: logits.shape[1]])
+        np.testing.assert_array_equal(fleet.confidences(split), expected)
     metric = fleet.with_confidences(fleet.confidences("forget"))
     np.testing.assert_array_equal(metric.test_accuracy, fleet.accuracy("test"))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from random_mask.artifacts.files import write_npz
-from random_mask.data.splits import PARTS
+from random_mask.data.splits import SPLITS
 from random_mask.metrics import gaps, klom, mia, relearn, rmia, ulira
 from random_mask.metrics.intervals import (
     Fleet,
@@ -164,7 +164,7 @@ def test_invariances_of_klom(seed, models, examples):
 
 def test_klom_over_examples_with_intervals():
     unlearned, retrained = normal(0, 8, 60, 1.0), normal(1, 8, 60)
-    found = klom.intervals(fleet(unlearned), fleet(retrained), part="test", seed=0, replicates=20)
+    found = klom.intervals(fleet(unlearned), fleet(retrained), split="test", seed=0, replicates=20)
     each = klom.divergences(unlearned, retrained)
     assert found["klom_test_mean"].estimate == pytest.approx(each.mean())
     assert found["klom_test_p95"].estimate == pytest.approx(np.quantile(each, 0.95))
@@ -203,11 +203,11 @@ def test_mia_of_fewer_examples_than_folds_is_unknown_and_of_constants_chance():
 def population(seed, models, memorised=0.0):
     """Return fleets whose confidences differ by example, and on the forget set by what is memorised."""
     rng = np.random.default_rng(0)
-    difficulty = {part: rng.normal(0, 3, 300) for part in ("forget", "test", "validation")}
+    difficulty = {split: rng.normal(0, 3, 300) for split in ("forget", "test", "validation")}
     noise = np.random.default_rng(seed)
     return {
-        part: hard + memorised * (part == "forget") + 0.5 * noise.normal(size=(models, len(hard)))
-        for part, hard in difficulty.items()
+        split: hard + memorised * (split == "forget") + 0.5 * noise.normal(size=(models, len(hard)))
+        for split, hard in difficulty.items()
     }
 
 
@@ -236,8 +236,8 @@ def test_areas_are_those_of_mann_and_whitney():
 
 def test_a_reference_is_judged_by_the_others():
     references = population(1, 5)
-    one = {part: of[:1] for part, of in references.items()}
-    others = {part: of[1:] for part, of in references.items()}
+    one = {split: of[:1] for split, of in references.items()}
+    others = {split: of[1:] for split, of in references.items()}
     assert rmia.areas_of_references(references)[0] == pytest.approx(rmia.areas(one, others)[0])
 
 
@@ -259,7 +259,7 @@ def test_the_interval_of_tow_is_as_wide_as_tow_varies():
     means = {"retain": (0.95, 0.99), "forget": (0.9, 0.8), "test": (0.75, 0.8)}
 
     def draw():
-        fleets = ({part: rng.normal(of[who], 0.02, 16) for part, of in means.items()} for who in (0, 1))
+        fleets = ({split: rng.normal(of[who], 0.02, 16) for split, of in means.items()} for who in (0, 1))
         return gaps.intervals(*fleets)["tow"]
 
     drawn = [draw() for _ in range(300)]
@@ -322,9 +322,9 @@ def test_relearn_times_are_those_until_the_loss_of_the_original(tmp_path):
 
 def stored(seed, models):
     rng = np.random.default_rng(seed)
-    kept = {f"logits_{part}": rng.normal(size=(models, 12, 3)).astype(np.float32) for part in PARTS}
-    kept |= {f"accuracy_{part}": rng.uniform(0.5, 1, models) for part in PARTS}
-    return StoredFleet(kept, {part: np.arange(12) % 3 for part in PARTS} | {"retain": np.arange(40) % 3})
+    kept = {f"logits_{split}": rng.normal(size=(models, 12, 3)).astype(np.float32) for split in SPLITS}
+    kept |= {f"accuracy_{split}": rng.uniform(0.5, 1, models) for split in SPLITS}
+    return StoredFleet(kept, {split: np.arange(12) % 3 for split in SPLITS} | {"retain": np.arange(40) % 3})
 
 
 @pytest.mark.parametrize("models", [2, 4, 8])

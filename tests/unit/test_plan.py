@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from random_mask.data.settings import ListForget
-from random_mask.data.splits import PARTS
+from random_mask.data.splits import SPLITS
 from random_mask.errors import InputError
 from random_mask.experiment.config import load, validate
 from random_mask.workflow.paths import UNKNOWN_CLASSES, Plan, paper_sources, shards
@@ -156,8 +156,8 @@ def test_the_classes_of_a_folder_are_counted_and_those_of_an_archive_once_it_is_
     assert plan.classes == UNKNOWN_CLASSES
     table = Path(plan.path("data/split.csv"))
     table.parent.mkdir(parents=True)
-    rows = [f"{n},{30 * n},{part},file\n" for n, part in enumerate(PARTS)]
-    table.write_text("".join(["image,label,part,file\n", *rows]), encoding="utf-8")
+    rows = [f"{n},{30 * n},{split},file\n" for n, split in enumerate(SPLITS)]
+    table.write_text("".join(["image,label,split,file\n", *rows]), encoding="utf-8")
     assert plan.classes == 91
 
 

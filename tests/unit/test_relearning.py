@@ -18,7 +18,7 @@ from random_mask.training.stacking import Stack
 LOSS = CrossEntropy(name="cross_entropy")
 
 FORGET = Recipe(images="forget", epochs=3, batch=6, optimizer="adam", learning_rate=1e-4, schedule="constant")
-PARTS = {"retain": np.arange(24), "forget": np.arange(24, 36)}
+SPLITS = {"retain": np.arange(24), "forget": np.arange(24, 36)}
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,13 @@ def networks(count: int) -> Stack:
 
 def relearned(network, images, models=1, recipe=FORGET) -> np.ndarray:
     rngs = [np.random.default_rng(model) for model in range(models)]
-    return relearn(network, images, PARTS, recipe, LOSS, rngs=rngs)
+    return relearn(network, images, SPLITS, recipe, LOSS, rngs=rngs)
 
 
 def loss(network, images) -> float:
     """From the definition, in evaluation mode."""
-    logits = torch.from_numpy(evaluate(network, images, PARTS["forget"])[0]).double()
-    return float(torch.nn.functional.cross_entropy(logits, images.labels[PARTS["forget"]]))
+    logits = torch.from_numpy(evaluate(network, images, SPLITS["forget"])[0]).double()
+    return float(torch.nn.functional.cross_entropy(logits, images.labels[SPLITS["forget"]]))
 
 
 def test_losses_are_those_on_the_forget_set_before_and_after(images):
@@ -57,7 +57,7 @@ def test_losses_are_those_on_the_forget_set_before_and_after(images):
 def test_looking_on_does_not_change_what_is_learned(images):
     looked_at, alone = networks(1), networks(1)
     relearned(looked_at, images)
-    fit(alone, images, PARTS, FORGET, LOSS, rngs=[np.random.default_rng(0)])
+    fit(alone, images, SPLITS, FORGET, LOSS, rngs=[np.random.default_rng(0)])
     for name, tensor in alone.state_dict().items():
         assert torch.equal(tensor, looked_at.state_dict()[name]), name
 
@@ -71,5 +71,5 @@ def test_models_side_by_side_relearn_as_alone(images):
 
 def test_who_has_seen_the_images_is_there_sooner(images):
     knows, does_not = networks(1), networks(1)
-    fit(knows, images, PARTS, FORGET.model_copy(update={"epochs": 6}), LOSS, rngs=[np.random.default_rng(9)])
+    fit(knows, images, SPLITS, FORGET.model_copy(update={"epochs": 6}), LOSS, rngs=[np.random.default_rng(9)])
     assert relearned(knows, images)[0, -1] < relearned(does_not, images)[0, -1]

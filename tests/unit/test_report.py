@@ -75,7 +75,7 @@ def collected(experiment, scores):
         {"random_mask": masks},
         pd.DataFrame({"fleet": ["original", "retrain"], "models": [1, 2], "seconds": [10.0, 50.0]}),
         {
-            "model": {"weights": 1000, "live_weights": 400, "classes": 10, "retain": 760, "forget": 40},
+            "model": {"weights": 1000, "cropped_weights": 400, "classes": 10, "retain": 760, "forget": 40},
             "environment": {"processor": "A_B & Co", "cores": "2"},
             "reference": "C_D",
         },
@@ -144,7 +144,7 @@ def test_numbers_of_the_configuration_the_machine_and_the_cost(collected):
         "budget/share": "20",
         "metric/buckets": "6",
         "metric/lowest_points": r"\ensuremath{2^{-5}}",
-        "model/dead_share": "60",
+        "model/unused_share": "60",
         "masks/random_mask/share": "30.0",
         "masks/random_mask/batch_norm_tensors": "1",
         "masks/random_mask/batch_norm_share": "33.3",
@@ -355,7 +355,7 @@ def test_an_experiment_without_a_mask_has_its_numbers_tables_and_figures(experim
     assert "no method" in tables.masks({}, labels)
     assert "Mine & " in tables.config(single, labels) or "& Mine" in tables.config(single, labels)
     assert "budget/share" not in numbers._derived(
-        single, {"weights": 2, "live_weights": 1, "classes": 10, "retain": 760, "forget": 40}
+        single, {"weights": 2, "cropped_weights": 1, "classes": 10, "retain": 760, "forget": 40}
     )
     assert numbers._sweep(single, scores) == {}
     for figure, text in (

@@ -27,7 +27,7 @@ def images() -> Images:
     return small_images(60)
 
 
-PARTS = {
+SPLITS = {
     "retain": np.arange(36),
     "forget": np.arange(36, 42),
     "validation": np.arange(42, 48),
@@ -43,7 +43,7 @@ def train(images, models, recipe=RECIPE, **options):
         start=lambda index: initial(RESNET18, 4, 100 + index),
         steps=[Step([(recipe, LOSS)])],
     )
-    return fit_fleet(fleet, list(models), images, PARTS, **options)[0]
+    return fit_fleet(fleet, list(models), images, SPLITS, **options)[0]
 
 
 def stack(models: int = 1, *, first: int = 0, image_size: int | None = None, double: bool = False) -> Stack:
@@ -65,10 +65,10 @@ def test_a_model_is_the_same_in_shards_of_one_and_of_four(images):
 
 def test_what_is_kept_of_a_fleet(images):
     kept = train(images, [0, 1])
-    for part, indices in PARTS.items():
-        assert kept[f"logits_{part}"].shape == (2, len(indices), 4)
-        hits = kept[f"logits_{part}"].argmax(axis=2) == images.labels.numpy()[indices]
-        assert np.allclose(kept[f"accuracy_{part}"], hits.mean(axis=1))
+    for split, indices in SPLITS.items():
+        assert kept[f"logits_{split}"].shape == (2, len(indices), 4)
+        hits = kept[f"logits_{split}"].argmax(axis=2) == images.labels.numpy()[indices]
+        assert np.allclose(kept[f"accuracy_{split}"], hits.mean(axis=1))
     assert kept["history_loss"].shape == (2, 2)
     assert not np.array_equal(kept["logits_test"][0], kept["logits_test"][1])
 
@@ -86,8 +86,8 @@ def test_cropping_does_not_change_training(images, optimizer, batch):
     # In double precision, so that rounding is not amplified by the steps.
     full, cropped = (stack(image_size=size, double=True) for size in (None, 32))
     for network in (full, cropped):
-        fit(network, DoubleImages(images), PARTS, recipe, LOSS, rngs=[np.random.default_rng(0)])
-    logits = [evaluate(network, DoubleImages(images), PARTS["test"]) for network in (full, cropped)]
+        fit(network, DoubleImages(images), SPLITS, recipe, LOSS, rngs=[np.random.default_rng(0)])
+    logits = [evaluate(network, DoubleImages(images), SPLITS["test"]) for network in (full, cropped)]
     np.testing.assert_allclose(*logits, rtol=1e-6, atol=1e-6)
     for mine, theirs in zip(cropped.buffers(), full.buffers(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
@@ -113,12 +113,12 @@ def test_a_stack_trains_as_its_networks_alone(images, precision, positions, opti
     size = 32 if positions == "used" else None
     together = stack(4, image_size=size, double=double)
     rngs = [np.random.default_rng(seed) for seed in range(4)]
-    history = fit(together, images, PARTS, recipe, LOSS, rngs=rngs)
-    logits = evaluate(together, images, PARTS["test"])
+    history = fit(together, images, SPLITS, recipe, LOSS, rngs=rngs)
+    logits = evaluate(together, images, SPLITS["test"])
     for model in range(4):
         alone = stack(first=model, image_size=size, double=double)
-        expected = fit(alone, images, PARTS, recipe, LOSS, rngs=[np.random.default_rng(model)])
-        np.testing.assert_allclose(logits[model], evaluate(alone, images, PARTS["test"])[0], atol=tolerance)
+        expected = fit(alone, images, SPLITS, recipe, LOSS, rngs=[np.random.default_rng(model)])
+        np.testing.assert_allclose(logits[model], evaluate(alone, images, SPLITS["test"])[0], atol=tolerance)
         np.testing.assert_allclose(history.loss[model], expected.loss[0], atol=tolerance)
         start = initial(RESNET18, 4, model)
         for name, array in together.weights(model, start).items():
@@ -152,7 +152,7 @@ def test_unused_positions_move_as_in_the_full_network(images, optimizer, l1):
         made = Stack(RESNET18, 4, image_size=size, hold_unused=True)
         made.load(0, start)
         made.double()
-        fit(made, DoubleImages(images), PARTS, recipe, LOSS, rngs=[np.random.default_rng(0)])
+        fit(made, DoubleImages(images), SPLITS, recipe, LOSS, rngs=[np.random.default_rng(0)])
         assert made.weights_each() == 11_178_564
         trained.append(made.weights(0, start))
     full, cropped = trained
@@ -228,9 +228,9 @@ def test_other_schedules():
 def test_gradients_are_those_of_the_mean_loss(images):
     network, weights = RESNET18.build(4, seed=0).eval(), initial(RESNET18, 4, 0)
     cropped = stack(image_size=32)
-    found = cropped.whole(gradients(cropped, images, PARTS["retain"]), 0, weights)
-    inputs = images.inputs(torch.from_numpy(PARTS["retain"])[None])
-    torch.nn.functional.cross_entropy(network(inputs), images.labels[PARTS["retain"]]).backward()
+    found = cropped.whole(gradients(cropped, images, SPLITS["retain"]), 0, weights)
+    inputs = images.inputs(torch.from_numpy(SPLITS["retain"])[None])
+    torch.nn.functional.cross_entropy(network(inputs), images.labels[SPLITS["retain"]]).backward()
     for name, parameter in network.named_parameters():
         np.testing.assert_allclose(found[name], parameter.grad, rtol=1e-3, atol=1e-5)
 
@@ -269,8 +269,8 @@ def test_a_network_that_cannot_be_stacked_is_trained_alone(images):
         steps=[Step([(recipe, LOSS)])],
     )
     weights = {}
-    together, works = fit_fleet(fleet, [0, 1], images, PARTS, save=weights.__setitem__)
-    alone, _ = fit_fleet(fleet, [1], images, PARTS)
+    together, works = fit_fleet(fleet, [0, 1], images, SPLITS, save=weights.__setitem__)
+    alone, _ = fit_fleet(fleet, [1], images, SPLITS)
     for name, array in alone.items():
         assert np.array_equal(array[0], together[name][1]), name
     assert weights[1]["classifier.3.bias"].shape == (4,)

@@ -15,7 +15,7 @@ from random_mask.training.images import Images
 from random_mask.training.networks import NETWORKS
 
 RESNET18 = NETWORKS["resnet18"]
-PARTS = {
+SPLITS = {
     "retain": np.arange(24),
     "forget": np.arange(24, 32),
     "validation": np.arange(32, 40),
@@ -70,7 +70,7 @@ def unlearn(text: str, images, original, models=(0,), **options):
     """Run a method on some models; return the arrays of the shard, and their final weights."""
     fleet = fleet_of(method(text), original)
     weights = {}
-    arrays, works = fit_fleet(fleet, list(models), images, PARTS, save=weights.__setitem__, **options)
+    arrays, works = fit_fleet(fleet, list(models), images, SPLITS, save=weights.__setitem__, **options)
     return arrays, works, weights
 
 

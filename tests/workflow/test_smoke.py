@@ -56,7 +56,7 @@ def test_scores(finished):
 def test_the_score_follows_from_the_stored_logits(finished):
     """From the shards themselves, without the stages in between."""
     split = pd.read_csv(finished.result("data/split.csv"))
-    labels = split.loc[split["part"] == "forget", "label"].to_numpy()
+    labels = split.loc[split["split"] == "forget", "label"].to_numpy()
 
     def confidences(logits):
         rest = np.where(np.arange(10) == labels[:, None], -np.inf, logits.astype(float))
@@ -75,8 +75,8 @@ def test_the_score_follows_from_the_stored_logits(finished):
     row = pd.read_csv(finished.result("scores.csv")).set_index("method").loc["random_mask"]
     assert row["forgetting_quality"] == pytest.approx(quality)
     ratio = 1.0
-    for part in ("retain", "test"):
-        ratio *= unlearned[f"accuracy_{part}"].mean() / oracle[f"accuracy_{part}"].mean()
+    for split in ("retain", "test"):
+        ratio *= unlearned[f"accuracy_{split}"].mean() / oracle[f"accuracy_{split}"].mean()
     assert row["score"] == pytest.approx(quality * ratio)
 
 
@@ -100,7 +100,7 @@ def test_measures(finished):
 def test_what_relearns_are_the_models_of_the_fleet(finished):
     """Weights are not kept, so they are trained once more; the first loss is that of the stored logits."""
     split = pd.read_csv(finished.result("data/split.csv"))
-    labels = split.loc[split["part"] == "forget", "label"].to_numpy()
+    labels = split.loc[split["split"] == "forget", "label"].to_numpy()
     for role in ("oracle", "retrain", "finetune/original-0", "random_mask/original-0"):
         logits = np.load(finished.result(f"fleets/{role}/models-0000-0003.npz"))["logits_forget"][:2]
         logits = logits.astype(float)

@@ -2,7 +2,7 @@
 # OUTPUTS:
 #   <repository>/data/<archive>  official archive of a data set that is downloaded, for all experiments
 #   data/images.npz  all images as uint8, labels, mean and standard deviation of the retain set
-#   data/split.csv   the part of each image: retain, forget, validation or test
+#   data/split.csv   the split of each image: retain, forget, validation or test
 
 
 # Cluster nodes may have no network; the machine where `snakemake` runs is likelier to.

@@ -11,11 +11,11 @@ import numpy as np
 
 from random_mask.errors import InputError
 
-__all__ = ["read_npz", "read_text", "replacing", "write_npz", "write_text"]
+__all__ = ["atomic_write", "read_npz", "read_text", "write_npz", "write_text"]
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends well, and vanishes otherwise.
 
     Raises:
@@ -43,7 +43,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write a text file in one step."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -77,7 +77,7 @@ def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
         ValueError: if one holds Python objects, which would have to be pickled.
     """
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from random_mask.artifacts.files import replacing
+from random_mask.artifacts.files import atomic_write
 from random_mask.errors import InputError
 
 __all__ = ["read_masks", "read_weights", "write_masks", "write_weights"]
@@ -22,7 +22,7 @@ def write_weights(path: Path | str, weights: Mapping[str, np.ndarray], metadata:
     # The library writes the metadata in an order that differs from call to call; sorted, they are as long.
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content[:8] + header.encode().ljust(end - 8) + content[end:])
 
 

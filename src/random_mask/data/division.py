@@ -24,20 +24,20 @@ from random_mask.data.settings import (
 from random_mask.errors import InputError, named
 from random_mask.seeds import generator
 
-__all__ = ["duplicates", "split"]
+__all__ = ["divide", "duplicates"]
 
 
-def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def divide(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Divide a data set at random, and choose what is to be forgotten.
 
     Args:
-        dataset: the data set, and which of its images each part may be drawn from.
-        data: the sizes of the parts, and the kind of forget set.
+        dataset: the data set, and which of its images each split may be drawn from.
+        data: the sizes of the splits, and the kind of forget set.
         seed: root seed of the experiment.
 
     Returns:
-        The indices of the images of each part, ascending: {part: int64 [images of the part]}, and the labels
-        that are trained on [images], which differ from the data set's where images are mislabelled.
+        The indices of the images of each split, ascending: {split: int64 [images of the split]}, and the
+        labels that are trained on [images], which differ from the data set's where images are mislabelled.
 
     Raises:
         InputError: if there are too few images, or the forget set cannot be drawn.
@@ -71,33 +71,33 @@ def split(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarray
         raise InputError(
             f"data.train: {len(train)} images, all of the class {only}; there must be two at least"
         )
-    parts = {
+    splits = {
         "retain": np.setdiff1d(train, forget),
         "forget": forget,
         "validation": drawn["validation"],
         "test": drawn["test"],
     }
-    return {part: np.sort(indices) for part, indices in parts.items()}, labels
+    return {split: np.sort(indices) for split, indices in splits.items()}, labels
 
 
-def duplicates(dataset: Dataset, parts: Mapping[str, np.ndarray]) -> str | None:
-    """Return how many images stand pixel by pixel in several parts, and the first of them, or None.
+def duplicates(dataset: Dataset, splits: Mapping[str, np.ndarray]) -> str | None:
+    """Return how many images stand pixel by pixel in several splits, and the first of them, or None.
 
     Args:
         dataset: the data set.
-        parts: the indices of the images of each part.
+        splits: the indices of the images of each split.
     """
     seen: dict[bytes, dict[str, str]] = {}
-    for part, indices in parts.items():
+    for split, indices in splits.items():
         for image in indices:
             content = hashlib.sha256(dataset.pixels[image].tobytes()).digest()
-            seen.setdefault(content, {}).setdefault(part, dataset.files[image])
+            seen.setdefault(content, {}).setdefault(split, dataset.files[image])
     shared = [of for of in seen.values() if len(of) > 1]
     if not shared:
         return None
-    listed = [" = ".join(f"{file} ({part})" for part, file in of.items()) for of in shared]
+    listed = [" = ".join(f"{file} ({split})" for split, file in of.items()) for of in shared]
     count = "1 image is" if len(shared) == 1 else f"{len(shared)} images are"
-    return f"{count} in several parts, pixel by pixel: {named(listed)}"
+    return f"{count} in several splits, pixel by pixel: {named(listed)}"
 
 
 def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.Generator) -> np.ndarray:

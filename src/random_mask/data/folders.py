@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from random_mask.artifacts.files import replacing
+from random_mask.artifacts.files import atomic_write
 from random_mask.data.settings import Data
 from random_mask.errors import InputError, named
 
@@ -262,7 +262,7 @@ def fingerprint(files: Iterable[tuple[str, str]], table: Path) -> str:
         whole.update(f"{name}\0{row[3]}\n".encode(errors="surrogateescape"))
     settled = {name: row for name, row in found.items() if int(row[2]) < now - SETTLED_NS}
     if settled != known:
-        with suppress(OSError), replacing(table) as temporary:  # it only saves time
+        with suppress(OSError), atomic_write(table) as temporary:  # it only saves time
             temporary.write_text(json.dumps(settled, indent=0), encoding="utf-8")
     return whole.hexdigest()
 

@@ -37,30 +37,30 @@ def most_memorised(dataset: Dataset, forget: MemorisedForget, train: np.ndarray)
     """
     table, earlier = forget.split_table, str(Path(forget.of).parents[2])
     arrays, text = read_npz(forget.of), read_text(table)
-    parts, labels = read_split(text, table)
-    if not np.array_equal(arrays.get("image", []), parts["forget"]):
+    splits, labels = read_split(text, table)
+    if not np.array_equal(arrays.get("image", []), splits["forget"]):
         raise InputError(f"{forget.of} and {table} differ in the forget set; run {earlier} again")
     names = read_files(text)
     places = {name: index for index, name in enumerate(dataset.files)}
-    for part in ("retain", "validation", "test"):  # labels of the forget set may be wrong on purpose
-        for image, label in zip(parts[part], labels[part], strict=True):
+    for split in ("retain", "validation", "test"):  # labels of the forget set may be wrong on purpose
+        for image, label in zip(splits[split], labels[split], strict=True):
             if names[image] not in places or dataset.labels[places[names[image]]] != label:
                 raise InputError(
                     f"{table}: of another data set, which has an image {names[image]} of class {label}; "
                     "correct data.forget.of, or data.name and data.path"
                 )
-    if forget.size > len(parts["forget"]):
+    if forget.size > len(splits["forget"]):
         raise InputError(
-            f"data.forget.size: {forget.size}, but the forget set of {earlier} has {len(parts['forget'])} "
+            f"data.forget.size: {forget.size}, but the forget set of {earlier} has {len(splits['forget'])} "
             "images; lower it, or forget more there first"
         )
     memorised = arrays["confidences"].mean(axis=0) - arrays["oracle_confidences"].mean(axis=0)
-    ranked = parts["forget"][np.argsort(-memorised, kind="stable")]
+    ranked = splits["forget"][np.argsort(-memorised, kind="stable")]
     chosen = np.array([places[names[image]] for image in ranked[: forget.size]], dtype=np.int64)
-    strangers = np.setdiff1d(chosen, train)
-    if len(strangers):
+    absent = np.setdiff1d(chosen, train)
+    if len(absent):
         raise InputError(
-            f"data.forget.of: {len(strangers)} of the {forget.size} images are not trained on here, such as "
-            f"{dataset.files[strangers[0]]}; take the seed, train, validation and test of {earlier}"
+            f"data.forget.of: {len(absent)} of the {forget.size} images are not trained on here, such as "
+            f"{dataset.files[absent[0]]}; take the seed, train, validation and test of {earlier}"
         )
     return np.sort(chosen)

@@ -38,8 +38,8 @@ class Dataset:
         labels: int64 [images].
         classes: names of the classes, by label.
         files: names of the images, or their numbers where they have none.
-        pools: the images that parts are drawn from, {parts: bool [images]}: one pool for all parts of a data
-            set that comes undivided, otherwise several, so that no part takes an image of another.
+        pools: the images that splits are drawn from, {splits: bool [images]}: one pool for all splits of a
+            data set that comes undivided, otherwise several, so that no split takes an image of another.
         groups: the group of each image, or None.
         notes: what was left out of a folder, and why.
     """
@@ -206,7 +206,7 @@ def casia_surf(data: Data) -> Dataset:
     real faces, `WBackground/*/<person>/real.rssdk/color/*.jpg`; other files are left out. The classes are ten
     bins of equal width from the lowest age of the table to the highest plus one. 80 % of the images are for
     training, 10 % for validation and 10 % for the test, drawn by `random.Random(43)`, so a person may be in
-    several parts; the groups are the persons. The pools are these parts, whatever the seed.
+    several splits; the groups are the persons. The pools are these splits, whatever the seed.
 
     Sources: S. Zhang et al., arXiv 1812.00408 (the data); the reader in github.com/google-deepmind/
     unlearning_evaluation (order, bins and split). That one forgets the 15 persons who come first, `first: 15`
@@ -222,23 +222,23 @@ def casia_surf(data: Data) -> Dataset:
     if not paths:
         raise InputError(f"{folder}: holds no images WBackground/*/<person>/real.rssdk/color/*.jpg")
     persons = [path.parts[-4] for path in paths]
-    strangers = sorted(set(persons) - ages.keys())
-    if strangers:
-        raise InputError(f"{folder / AGES}: has no age for {', '.join(strangers)}; add them")
+    ageless = sorted(set(persons) - ages.keys())
+    if ageless:
+        raise InputError(f"{folder / AGES}: has no age for {', '.join(ageless)}; add them")
     contents = ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
     files, pixels = _decoded(folder, contents, data.image_size)
     edges = np.linspace(min(ages.values()), max(ages.values()) + 1, 11)
     order = list(range(len(files)))
     random.Random(43).shuffle(order)
-    part = np.empty(len(files), dtype=int)
+    belongs = np.empty(len(files), dtype=int)
     for number, images in enumerate(np.split(order, [int(0.8 * len(files)), int(0.9 * len(files))])):
-        part[images] = number
+        belongs[images] = number
     return Dataset(
         pixels=np.stack(pixels),
         labels=np.digitize([ages[person] for person in persons], edges) - 1,
         classes=_numbered(10),
         files=files,
-        pools={(name,): part == number for number, name in enumerate(("train", "validation", "test"))},
+        pools={(name,): belongs == number for number, name in enumerate(("train", "validation", "test"))},
         groups=persons,
     )
 
@@ -272,7 +272,7 @@ def _decoded(
     if bad:
         more = [f"and {len(bad) - 20} more"] if len(bad) > 20 else []
         raise InputError(
-            f"{source}: these files are damaged or no images; mend or remove them:\n  "
+            f"{source}: these files are damaged or no images; repair or remove them:\n  "
             + "\n  ".join([*sorted(bad)[:20], *more])
         )
     return files, pixels

@@ -28,7 +28,7 @@ DATASET_SIZES = {
     "cifar100": {"train + validation": 50_000, "test": 10_000},
     "svhn": {"train + validation": 73_257, "test": 26_032},
 }
-"""Number of images from which parts are drawn, for the data sets whose size is known before they are read."""
+"""Number of images that splits are drawn from, for the data sets whose size is known before they are read."""
 
 ARCHIVES = {
     "cifar10": ["data/cifar-10-python.tar.gz"],
@@ -133,7 +133,7 @@ class Data(Section):
     """Whether networks read pixels normalised by the mean and the standard deviation of each channel over the
     retain set, or as they are, 0 to 255, as in the competition."""
     leave_out: str | None = None
-    """A list of images that are in no part, one a line, by number or file, relative to the root of the
+    """A list of images that are in no split, one a line, by number or file, relative to the root of the
     repository; so that methods are tuned on other images than they are judged by."""
     duplicates: Literal["warn", "error"] = "warn"
     """What is done if an image stands pixel by pixel in several splits, such as the forget and the retain
@@ -169,10 +169,10 @@ class Data(Section):
             raise ValueError("groups: only `image_folder` has a table of groups; remove it")
         if self.forget.kind == "group" and self.groups is None and self.name != "casia_surf":
             raise ValueError("groups: needed to forget by group: a CSV table of file and group")
-        for parts, available in DATASET_SIZES.get(self.name, {}).items():
-            wanted = sum(getattr(self, part) for part in parts.split(" + "))
+        for names, available in DATASET_SIZES.get(self.name, {}).items():
+            wanted = sum(getattr(self, name) for name in names.split(" + "))
             if wanted > available:
-                raise ValueError(f"{parts}: {wanted} images, but {self.name} has {available}; lower one")
+                raise ValueError(f"{names}: {wanted} images, but {self.name} has {available}; lower one")
         return self
 
     @property

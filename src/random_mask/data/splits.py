@@ -9,26 +9,26 @@ import numpy as np
 
 from random_mask.errors import InputError
 
-__all__ = ["PARTS", "read_files", "read_split", "split_as_csv"]
+__all__ = ["SPLITS", "read_files", "read_split", "split_as_csv"]
 
 
-PARTS = ("retain", "forget", "validation", "test")
-"""The disjoint parts of a data set. The training set is retain and forget together."""
+SPLITS = ("retain", "forget", "validation", "test")
+"""The disjoint splits of a data set. The training set is retain and forget together."""
 
 
-def split_as_csv(parts: dict[str, np.ndarray], labels: np.ndarray, files: list[str]) -> str:
-    """Return the table of a split: one row an image, with `image`, `label`, `part` and `file`.
+def split_as_csv(splits: dict[str, np.ndarray], labels: np.ndarray, files: list[str]) -> str:
+    """Return the table of a split: one row an image, with `image`, `label`, `split` and `file`.
 
     Args:
-        parts: the indices of the images of each part.
+        splits: the indices of the images of each split.
         labels: int64 [images].
         files: the name of each image in its data set.
     """
-    rows = sorted((int(image), part) for part, indices in parts.items() for image in indices)
+    rows = sorted((int(image), split) for split, indices in splits.items() for image in indices)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "label", "part", "file"])
-    table.writerows([image, labels[image], part, files[image]] for image, part in rows)
+    table.writerow(["image", "label", "split", "file"])
+    table.writerows([image, labels[image], split, files[image]] for image, split in rows)
     return text.getvalue()
 
 
@@ -40,20 +40,22 @@ def read_split(text: str, source: str) -> tuple[dict[str, np.ndarray], dict[str,
         source: the name of the file, for messages.
 
     Returns:
-        The image indices of each part, ascending, and the labels of the same images.
+        The image indices of each split, ascending, and the labels of the same images.
 
     Raises:
         InputError: if it is damaged.
     """
     try:
         rows = [
-            (row["part"], int(row["image"]), int(row["label"])) for row in csv.DictReader(io.StringIO(text))
+            (row["split"], int(row["image"]), int(row["label"])) for row in csv.DictReader(io.StringIO(text))
         ]
     except (KeyError, TypeError, ValueError):
         rows = []
-    if {part for part, _, _ in rows} != set(PARTS) or len({image for _, image, _ in rows}) < len(rows):
+    if {split for split, _, _ in rows} != set(SPLITS) or len({image for _, image, _ in rows}) < len(rows):
         raise InputError(f"{source}: damaged; delete it and run snakemake again to re-make it")
-    columns = {part: np.array([row[1:] for row in rows if row[0] == part], dtype=np.int64) for part in PARTS}
+    columns = {
+        split: np.array([row[1:] for row in rows if row[0] == split], dtype=np.int64) for split in SPLITS
+    }
     return {p: c[:, 0].copy() for p, c in columns.items()}, {p: c[:, 1].copy() for p, c in columns.items()}
 
 

@@ -15,32 +15,32 @@ import numpy as np
 
 from random_mask.metrics.intervals import Interval, interval_of_difference
 
-__all__ = ["PARTS", "intervals"]
+__all__ = ["SPLITS", "intervals"]
 
-PARTS = ("retain", "forget", "test")
+SPLITS = ("retain", "forget", "test")
 
 
 def intervals(
     unlearned: Mapping[str, np.ndarray], retrained: Mapping[str, np.ndarray]
 ) -> dict[str, Interval]:
-    """Return "gap_<part>", unlearned less retrained, and "tow", with 95 % intervals.
+    """Return "gap_<split>", unlearned less retrained, and "tow", with 95 % intervals.
 
     The interval of ToW is that of its linearisation in the six mean accuracies, whose covariance over models
     is kept; it is clipped to [0, 1], and rough where a gap is not larger than its own error.
 
     Args:
-        unlearned: [models] accuracies in [0, 1] by part.
+        unlearned: [models] accuracies in [0, 1] by split.
         retrained: likewise.
     """
-    found = {f"gap_{part}": interval_of_difference(unlearned[part], retrained[part]) for part in PARTS}
-    gaps = {part: found[f"gap_{part}"].estimate for part in PARTS}
+    found = {f"gap_{split}": interval_of_difference(unlearned[split], retrained[split]) for split in SPLITS}
+    gaps = {split: found[f"gap_{split}"].estimate for split in SPLITS}
     tow = math.prod(1 - abs(gap) for gap in gaps.values())
     slopes = {
-        part: -math.copysign(math.prod(1 - abs(other) for name, other in gaps.items() if name != part), gap)
-        for part, gap in gaps.items()
+        split: -math.copysign(math.prod(1 - abs(other) for name, other in gaps.items() if name != split), gap)
+        for split, gap in gaps.items()
     }
     linear = [
-        np.sum([slopes[part] * fleet[part] for part in PARTS], axis=0) for fleet in (unlearned, retrained)
+        np.sum([slopes[split] * fleet[split] for split in SPLITS], axis=0) for fleet in (unlearned, retrained)
     ]
     spread = interval_of_difference(*linear)
     margin = spread.high - spread.estimate

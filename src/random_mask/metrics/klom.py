@@ -41,9 +41,9 @@ def divergences(unlearned: np.ndarray, retrained: np.ndarray) -> np.ndarray:
 
 
 def intervals(
-    unlearned: Fleet, retrained: Fleet, *, part: str, seed: int, replicates: int
+    unlearned: Fleet, retrained: Fleet, *, split: str, seed: int, replicates: int
 ) -> dict[str, Interval]:
-    """Return "klom_<part>_mean" and "klom_<part>_p95" over the examples of a part, with 95 % intervals.
+    """Return "klom_<split>_mean" and "klom_<split>_p95" over the examples of a split, with 95 % intervals.
 
     The interval of the 95th percentile follows from that of the share of examples below it (Woodruff's
     method): its ends are the percentiles at the ends of that share's interval.
@@ -62,8 +62,8 @@ def intervals(
     margins = found["below"].low - found["below"].estimate, found["below"].high - found["below"].estimate
     low, high = np.quantile(observed, np.clip(np.add(PERCENTILE, margins), 0, 1))
     return {
-        f"klom_{part}_mean": found["mean"],
-        f"klom_{part}_p95": Interval(estimate, min(float(low), estimate), max(float(high), estimate)),
+        f"klom_{split}_mean": found["mean"],
+        f"klom_{split}_p95": Interval(estimate, min(float(low), estimate), max(float(high), estimate)),
     }
 
 

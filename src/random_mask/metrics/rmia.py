@@ -28,8 +28,8 @@ def areas(confidences: dict[str, np.ndarray], references: dict[str, np.ndarray])
         confidences: logit-scaled confidences [models, examples] of "forget", "test" and "validation".
         references: likewise of the reference models, on the same examples.
     """
-    average = {part: _mean_probability(references[part]) for part in confidences}
-    ratios = {part: _log_probability(of) - average[part] for part, of in confidences.items()}
+    average = {split: _mean_probability(references[split]) for split in confidences}
+    ratios = {split: _log_probability(of) - average[split] for split, of in confidences.items()}
     return _areas(ratios)
 
 
@@ -41,9 +41,9 @@ def areas_of_references(references: dict[str, np.ndarray]) -> np.ndarray:
     """
     n = len(references["forget"])
     ratios = {}
-    for part, confidences in references.items():
+    for split, confidences in references.items():
         others = [_mean_probability(np.delete(confidences, model, axis=0)) for model in range(n)]
-        ratios[part] = _log_probability(confidences) - others
+        ratios[split] = _log_probability(confidences) - others
     return _areas(ratios)
 
 

@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from random_mask.artifacts.files import replacing
+from random_mask.artifacts.files import atomic_write
 from random_mask.metrics.intervals import interval_of_mean
 from random_mask.report.labels import Colour, Labels
 from random_mask.report.measures import FEWEST_METHODS, MEASURES
@@ -81,7 +81,7 @@ UNDATED = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}, ".
 def save(figure: Figure, *paths: Path) -> None:
     """Write a figure as PDF or PNG, by the suffix; the same figure gives the same bytes."""
     for path in paths:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             figure.savefig(temporary, metadata=UNDATED[path.suffix], dpi=BROWSER_DPI)
     plt.close(figure)
 

@@ -155,7 +155,7 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
     repairs = [one.finetune[0] for one in experiment.methods.values() if one.masks() and one.finetune]
     if repairs:
         several["budget/share"] = f"{100 * repairs[0].epochs / experiment.training.epochs:.0f}"
-    dead = 1 - model["live_weights"] / model["weights"]
+    unused = 1 - model["cropped_weights"] / model["weights"]
     return several | {
         "data/name": escape(experiment.data.title or experiment.data.name),
         "data/retain": plain(model["retain"]),
@@ -164,8 +164,8 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
         "metric/buckets": str(len(earned)),
         "metric/lowest_points": rf"\ensuremath{{2^{{{round(math.log2(earned[-1]))}}}}}" if earned else "0",
         "model/weights": plain(model["weights"]),
-        "model/live_weights": plain(model["live_weights"]),
-        "model/dead_share": f"{100 * dead:.0f}",
+        "model/cropped_weights": plain(model["cropped_weights"]),
+        "model/unused_share": f"{100 * unused:.0f}",
     }
 
 

@@ -23,8 +23,8 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
     shown["score"] = table["score"].map("{:.3f}".format)
     shown["95 % interval"] = _interval(table["score_low"], table["score_high"])
     shown["of the ceiling"] = [f"{score / ceiling:.0%}" if ceiling > 0 else "-" for score in table["score"]]
-    for part in ("retain", "forget", "test"):
-        shown[f"{part} acc."] = table[f"{part}_accuracy"].map("{:.1%}".format)
+    for split in ("retain", "forget", "test"):
+        shown[f"{split} acc."] = table[f"{split}_accuracy"].map("{:.1%}".format)
     return _without_one_original(shown.reset_index().astype({"original": str}))
 
 

@@ -53,7 +53,7 @@ def main(
     _write(cost, pd.DataFrame(rows))
     trained = next(path for path in costs if _fleet(path) == "original")
     network = {"weights": read_works(trained)[0].weights, **json.loads(read_text(trained))}
-    names = ("weights", "live_weights", "classes", "retain", "forget")
+    names = ("weights", "cropped_weights", "classes", "retain", "forget")
     found = {
         "model": {name: network[name] for name in names},
         "environment": _environment([read_record(path) for path in costs]),

@@ -54,7 +54,7 @@ def run(function: Callable[..., dict[str, Any] | None]) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        sys.exit(f"{name}: {error.filename}: {error.strerror}; mend that and run snakemake again")
+        sys.exit(f"{name}: {error.filename}: {error.strerror}; fix that and run snakemake again")
 
 
 def _parse(kinds: dict[str, Any], description: str | None) -> dict[str, Any]:

@@ -44,8 +44,8 @@ def main(
     for name in ("forgetting_quality", "score"):
         interval = intervals[name]
         result |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    for part in ("retain", "forget", "test"):
-        result[f"{part}_accuracy"] = float(fleet.accuracy(part).mean())
+    for split in ("retain", "forget", "test"):
+        result[f"{split}_accuracy"] = float(fleet.accuracy(split).mean())
     write_text(row, json.dumps(result, indent=2) + "\n")
     found = epsilons(judged.confidences, retrained.confidences)
     write_npz(

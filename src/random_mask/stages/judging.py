@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz, read_text
 from random_mask.artifacts.shards import read_fleet
-from random_mask.data.splits import PARTS, read_split
+from random_mask.data.splits import SPLITS, read_split
 from random_mask.errors import InputError
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.metrics.intervals import Fleet
@@ -38,22 +38,22 @@ class StoredFleet:
 
     Attributes:
         arrays: those of `random_mask.training.loop.summarise`, each with a leading models axis.
-        labels: of the images of each part, of which the logits of the first are stored.
+        labels: of the images of each split, of which the logits of the first are stored.
     """
 
     arrays: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
 
-    def confidences(self, part: str) -> np.ndarray:
-        """Return the logit-scaled confidences [models, images] of those images of a part that are stored."""
-        logits = self.arrays[f"logits_{part}"]
+    def confidences(self, split: str) -> np.ndarray:
+        """Return the logit-scaled confidences [models, images] of those images of a split that are stored."""
+        logits = self.arrays[f"logits_{split}"]
         # Model by model: in double precision all logits at once would need several times their memory.
-        labels = self.labels[part][: logits.shape[1]]
+        labels = self.labels[split][: logits.shape[1]]
         return np.stack([logit_scaled_confidence(of_model, labels) for of_model in logits])
 
-    def accuracy(self, part: str) -> np.ndarray:
-        """Return the accuracies [models] on the images of a part."""
-        return self.arrays[f"accuracy_{part}"]
+    def accuracy(self, split: str) -> np.ndarray:
+        """Return the accuracies [models] on the images of a split."""
+        return self.arrays[f"accuracy_{split}"]
 
     def with_confidences(self, confidences: np.ndarray) -> Fleet:
         """Return the fleet as the metric takes it, with these confidences [models, images]."""
@@ -70,8 +70,10 @@ def read_stored(shards: Sequence[Path], split_table: Path, *, copies: int = 1) -
     """
     _, labels = read_split(read_text(split_table), str(split_table))
     arrays = read_fleet(shards)
-    stored = {part: arrays[f"logits_{part}"].shape[1] for part in PARTS}
-    if stored["forget"] != len(labels["forget"]) or any(stored[part] > len(labels[part]) for part in PARTS):
+    stored = {split: arrays[f"logits_{split}"].shape[1] for split in SPLITS}
+    if stored["forget"] != len(labels["forget"]) or any(
+        stored[split] > len(labels[split]) for split in SPLITS
+    ):
         raise InputError(f"{shards[0]} and {split_table} differ in the images; delete both and run again")
     if copies > 1:
         arrays = {name: np.repeat(array, copies, axis=0) for name, array in arrays.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from random_mask.artifacts.files import read_npz, write_text
-from random_mask.data.splits import PARTS
+from random_mask.data.splits import SPLITS
 from random_mask.metrics import gaps, klom, mia, relearn, rmia, ulira
 from random_mask.metrics.intervals import Interval
 from random_mask.seeds import seed_of
@@ -54,20 +54,20 @@ def measures_of(
     fleet: StoredFleet, oracle: StoredFleet, *, seed: int, replicates: int
 ) -> dict[str, Interval]:
     """Return all measures of a fleet against the retrained one, by name; the seed is of the resampling."""
-    judged, retrained = ({part: one.confidences(part) for part in PARTS} for one in (fleet, oracle))
+    judged, retrained = ({split: one.confidences(split) for split in SPLITS} for one in (fleet, oracle))
     resampling: dict[str, Any] = {"seed": seed, "replicates": replicates}
     pairs = {
-        part: (fleet.with_confidences(judged[part]), oracle.with_confidences(retrained[part]))
-        for part in PARTS
+        split: (fleet.with_confidences(judged[split]), oracle.with_confidences(retrained[split]))
+        for split in SPLITS
     }
     found = ulira.intervals(*pairs["forget"], **resampling)
-    for part in ("forget", "retain", "test"):
-        found |= klom.intervals(*pairs[part], part=part, **resampling)
+    for split in ("forget", "retain", "test"):
+        found |= klom.intervals(*pairs[split], split=split, **resampling)
     found |= mia.intervals(*(mia.accuracies(of["forget"], of["test"]) for of in (judged, retrained)))
     attacked = ("forget", "test", "validation")
-    judged, retrained = ({part: of[part] for part in attacked} for of in (judged, retrained))
+    judged, retrained = ({split: of[split] for split in attacked} for of in (judged, retrained))
     found |= rmia.intervals(rmia.areas(judged, retrained), rmia.areas_of_references(retrained))
-    accuracies = [{part: one.accuracy(part) for part in gaps.PARTS} for one in (fleet, oracle)]
+    accuracies = [{split: one.accuracy(split) for split in gaps.SPLITS} for one in (fleet, oracle)]
     return found | gaps.intervals(*accuracies)
 
 

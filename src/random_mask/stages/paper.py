@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from random_mask.artifacts.files import replacing
+from random_mask.artifacts.files import atomic_write
 from random_mask.errors import InputError
 from random_mask.stages.command import Input, Output, Source, progress, run
 
@@ -60,7 +60,7 @@ def main(
         defects = sorted(set(DEFECTS.findall(log)))
         if defects:
             raise InputError("the paper has defects:\n  " + "\n  ".join(defects[:10]))
-        with replacing(output) as temporary:
+        with atomic_write(output) as temporary:
             shutil.copyfile(build / "main.pdf", temporary)
     progress(str(output))
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from random_mask.artifacts.files import write_npz, write_text
-from random_mask.data.division import duplicates, split
+from random_mask.data.division import divide, duplicates
 from random_mask.data.readers import read
 from random_mask.data.settings import Data
 from random_mask.data.splits import split_as_csv
@@ -28,21 +28,21 @@ class Settings(BaseModel):
 def main(
     *, settings: Settings, files: list[Source], images: Output, split_table: Output
 ) -> dict[str, list[str]]:
-    """Write a data set as one array and the part that each image belongs to.
+    """Write a data set as one array and the split that each image belongs to.
 
     `files` are those that the settings name, for the record. Returned are warnings.
     """
     dataset = read(settings.data)
-    parts, labels = split(dataset, settings.data, settings.seed)
-    shared = duplicates(dataset, parts)
+    splits, labels = divide(dataset, settings.data, settings.seed)
+    shared = duplicates(dataset, splits)
     if shared and settings.data.duplicates == "error":
         raise InputError(f"data: {shared}; remove these, or set data.duplicates to warn")
     warnings = [*dataset.notes, *([shared] if shared else [])]
     for warning in warnings:
         progress(f"warning: {warning}")
     # The forget set has no part in the statistics: a retrained model must not know it.
-    mean, std = statistics(dataset.pixels[parts["retain"]]) if settings.data.normalise else AS_THEY_ARE
-    used = np.sort(np.concatenate(list(parts.values())))
+    mean, std = statistics(dataset.pixels[splits["retain"]]) if settings.data.normalise else AS_THEY_ARE
+    used = np.sort(np.concatenate(list(splits.values())))
     write_npz(
         images,
         {
@@ -53,10 +53,10 @@ def main(
         },
     )
     # From here on an image is known by its place among those that are used.
-    places = {part: np.searchsorted(used, indices) for part, indices in parts.items()}
+    places = {split: np.searchsorted(used, indices) for split, indices in splits.items()}
     names = [dataset.files[image] for image in used]
     write_text(split_table, split_as_csv(places, labels[used], names))
-    sizes = ", ".join(f"{len(indices)} {part}" for part, indices in parts.items())
+    sizes = ", ".join(f"{len(indices)} {split}" for split, indices in splits.items())
     progress(f"{settings.data.name}: {sizes}, of {len(dataset.labels)} images")
     return {"warnings": warnings}
 

@@ -78,7 +78,7 @@ def main(
     )
     used = sum(parameter.numel() for parameter in stack.parameters_by_name().values())
     counts = {split: len(indices) for split, indices in splits.items()}
-    write_works(cost, [work], live_weights=used, classes=data.classes, **counts)
+    write_works(cost, [work], cropped_weights=used, classes=data.classes, **counts)
     return computed | {"models_at_once": 1}
 
 

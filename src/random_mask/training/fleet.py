@@ -210,7 +210,7 @@ class _Bench:
     @cached_property
     def incompetent(self) -> np.ndarray:
         """Those of a network that was never trained, the incompetent teacher."""
-        seed = seed_of(self.fleet.seed, self.fleet.role, 0, "stranger")
+        seed = seed_of(self.fleet.seed, self.fleet.role, 0, "incompetent teacher")
         return self._logits(initial(self.fleet.network, self.images.classes, seed))
 
     def _logits(self, weights: Weights) -> np.ndarray:

@@ -41,7 +41,7 @@ ROLE = "try/original-0"
 """The fleet of a function, from which the randomness of its models follows."""
 COMPARED = ("finetune", "random_mask")
 """Methods that a function is compared with, where the authors' experiment has them."""
-PARTS = ("retain", "forget", "test")
+SPLITS = ("retain", "forget", "test")
 
 Say = Callable[[str], None]
 Files = Mapping[str, Sequence[Path]]
@@ -262,7 +262,7 @@ def _check_same_data(
     numbers, labels = read_split(read_text(table), str(table))
     asked = (("image", numbers), ("label", labels))
     same = all(np.array_equal(of["forget"], examples[f"oracle/{name}"]) for name, of in asked)
-    if not same or any(len(numbers[part]) != counts[part] for part in ("retain", "forget")):
+    if not same or any(len(numbers[split]) != counts[split] for split in ("retain", "forget")):
         raise InputError(f"{table}: other images than those of {kept}; is the data set another version?")
 
 
@@ -301,8 +301,8 @@ def _judged(
     return {
         **{name: asdict(interval) for name, interval in intervals.items()},
         "ceiling": score_intervals(stored("retrain/0/"), oracle, **options)["score"].estimate,
-        "accuracy": {part: float(arrays[f"accuracy_{part}"].mean()) for part in PARTS},
-        "retrained_accuracy": {part: float(retrained[f"{part}_accuracy"].iloc[0]) for part in PARTS},
+        "accuracy": {split: float(arrays[f"accuracy_{split}"].mean()) for split in SPLITS},
+        "retrained_accuracy": {split: float(retrained[f"{split}_accuracy"].iloc[0]) for split in SPLITS},
         "shift": float(shifts.mean()),
         "spread": asdict(spread_ratio(confidences, oracle.confidences)),
         "cost": float(np.mean([seconds(work, speed) for work in works])) / whole,
@@ -344,9 +344,9 @@ def shown(found: Mapping[str, Any]) -> str:
         ("score", f"{interval(found['score'])}, {of_ceiling} of the ceiling of {found['ceiling']:.3f}"),
         ("forgetting quality", interval(found["forgetting_quality"])),
     ]
-    for part in PARTS:
-        own, retrained = found["accuracy"][part], found["retrained_accuracy"][part]
-        rows.append((f"{part} accuracy", f"{own:.1%}, retrained models {retrained:.1%}"))
+    for split in SPLITS:
+        own, retrained = found["accuracy"][split], found["retrained_accuracy"][split]
+        rows.append((f"{split} accuracy", f"{own:.1%}, retrained models {retrained:.1%}"))
     rows += [
         ("shift of confidences", f"{found['shift']:+.2f} standard deviations of the oracle"),
         ("spread of confidences", f"{interval(found['spread'], '.2f')} times the oracle's"),
