@@ -22,11 +22,6 @@ here = quote(str(Path(sys.executable).parent))
 path = "" if workflow.deployment_settings.deployment_method else f'PATH={here}:"$PATH" '
 shell.prefix(f"export {path}PYTHONPATH={quote(str(SOURCE))} OMP_NUM_THREADS=1; ")
 
-# `--configfile` replaces the default experiment; the two are not merged.
-if not workflow.overwrite_configfiles:
-
-    configfile: "config/digits.yaml"
-
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
@@ -36,42 +31,37 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
-report: "workflow/report/workflow.rst"
-
-
 # Neither of these runs in a dry run, nor in the processes of jobs.
 onstart:
     terminal.follow(
         {
             workflow.dag.jobid(job): Share(
-                needs.seconds(job.rule.name, job.wildcards),
-                needs.models(job.rule.name, job.wildcards),
+                of.seconds(job.rule.name, job.wildcards),
+                of.models(job.rule.name, job.wildcards),
             )
             for job in workflow.dag.needrun_jobs()
             if job.is_shell
+            for of in [needs(job.wildcards.get("experiment"))]
         }
     )
 
 
 onsuccess:
     if "all" in terminal.rules and not workflow.touch:
-        shell("{sys.executable:q} -m random_mask.cli summary {plan.results:q}")
-        if plan.left_out:
-            print(plan.left_out, flush=True)
+        for name in (
+            [library.given.experiment.experiment] if library.given else paper.run
+        ):
+            shell("{sys.executable:q} -m random_mask.cli summary results/{name}")
+        if not library.given:
+            print("results/paper.pdf", flush=True)
 
 
 rule all:
-    """The paper, the scores behind it, and where everything comes from."""
+    """The paper and the experiments that it makes here; with `--configfile`, that experiment alone."""
     default_target: True
     input:
-        plan.paper,
-        plan.path("scores.csv"),
-        plan.path("claims.csv"),
-        plan.path("provenance.json"),
-        plan.chosen,
-
-
-rule reference_paper:
-    """The papers of the authors' own results, from the files in reference/: nothing is trained."""
-    input:
-        [f"{folder}/paper.pdf" for folder in plan.references],
+        (
+            library.given.everything
+            if library.given
+            else reported(lambda: ["results/paper.pdf", *made_here()])
+        ),

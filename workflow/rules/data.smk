@@ -17,9 +17,9 @@ rule download:
     output:
         archive=update("data/{archive}"),
     log:
-        plan.path("logs/download/{archive}.log"),
+        "results/download/{archive}.log",
     benchmark:
-        plan.path("benchmarks/download/{archive}.tsv")
+        "results/download/{archive}.tsv"
     wildcard_constraints:
         archive="|".join(
             re.escape(Path(path).name) for paths in ARCHIVES.values() for path in paths
@@ -27,8 +27,8 @@ rule download:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("download"),
-        runtime=needs.minutes("download"),
+        mem_mb=memory("download"),
+        runtime=minutes("download"),
     message:
         "Downloading {wildcards.archive}"
     shell:
@@ -38,25 +38,25 @@ rule download:
 rule prepare_data:
     """Read the data set and divide it."""
     input:
-        files=plan.data_files,
+        files=lambda wildcards: plan(wildcards).data_files,
         code=stage_code("prepare_data"),
         lock="requirements.txt",
     output:
-        images=plan.path("data/images.npz"),
-        split_table=plan.path("data/split.csv"),
+        images="results/{experiment}/data/images.npz",
+        split_table="results/{experiment}/data/split.csv",
     log:
-        plan.path("logs/prepare_data.log"),
+        "results/{experiment}/logs/prepare_data.log",
     benchmark:
-        plan.path("benchmarks/prepare_data.tsv")
+        "results/{experiment}/benchmarks/prepare_data.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("prepare_data"),
-        runtime=needs.minutes("prepare_data"),
+        mem_mb=memory("prepare_data"),
+        runtime=minutes("prepare_data"),
     params:
         # A function, so that only who plans this job looks at the images.
-        settings=lambda wildcards: plan.settings(
-            seed=experiment.seed, data=plan.data, folder=plan.data_folder
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed", data=plan(wildcards).data, folder=plan(wildcards).data_folder
         ),
     message:
         "Reading and dividing the data"

@@ -9,35 +9,32 @@
 #   scores_by_n.csv                              scores of smaller fleets
 #   examples.npz, masks.csv, costs.csv, run.json what figures and tables need of all fleets
 #   chosen.yaml                                  of an experiment with a search: the hyper-parameters it chose
-#   simulation.csv                               what the metric gives for known distributions
 
 
 rule evaluate:
     """Judge a fleet against the oracle by the competition's score, with 95 % intervals."""
     input:
-        unlearned=lambda wildcards: plan.fleet(
-            plan.role(wildcards.method, wildcards.original)
+        unlearned=lambda wildcards: plan(wildcards).judged(
+            wildcards.method, wildcards.original
         ),
-        oracle=plan.fleet("oracle"),
+        oracle=lambda wildcards: plan(wildcards).fleet("oracle"),
         split_table=rules.prepare_data.output.split_table,
         code=stage_code("evaluate"),
     output:
-        row=plan.path("evaluation/{method}/original-{original}.json"),
-        examples=plan.path("evaluation/{method}/original-{original}.npz"),
+        row="results/{experiment}/evaluation/{method}/original-{original}.json",
+        examples="results/{experiment}/evaluation/{method}/original-{original}.npz",
     log:
-        plan.path("logs/{method}/original-{original}/evaluate.log"),
+        "results/{experiment}/logs/{method}/original-{original}/evaluate.log",
     benchmark:
-        plan.path("benchmarks/{method}/original-{original}/evaluate.tsv")
+        "results/{experiment}/benchmarks/{method}/original-{original}/evaluate.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("evaluate"),
-        runtime=needs.minutes("evaluate"),
+        mem_mb=memory("evaluate"),
+        runtime=minutes("evaluate"),
     params:
-        settings=plan.settings(
-            seed=experiment.seed,
-            replicates=experiment.replicates,
-            models=experiment.models,
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed", "replicates", "models"
         ),
     message:
         "Evaluating {wildcards.method}"
@@ -51,35 +48,30 @@ rule evaluate:
 rule measure:
     """Judge a fleet against the oracle by the other measures, with 95 % intervals."""
     input:
-        unlearned=lambda wildcards: plan.fleet(
-            plan.role(wildcards.method, wildcards.original)
+        unlearned=lambda wildcards: plan(wildcards).judged(
+            wildcards.method, wildcards.original
         ),
-        oracle=plan.fleet("oracle"),
+        oracle=lambda wildcards: plan(wildcards).fleet("oracle"),
         split_table=rules.prepare_data.output.split_table,
-        relearned=lambda wildcards: [
-            *plan.relearned(plan.role(wildcards.method, wildcards.original)),
-            *plan.relearned("oracle"),
-        ],
-        start=lambda wildcards: (
-            plan.fleet(f"original/{wildcards.original}") if experiment.relearn else []
+        relearned=lambda wildcards: plan(wildcards).relearned(
+            wildcards.method, wildcards.original
         ),
+        start=lambda wildcards: plan(wildcards).relearned_from(wildcards.original),
         code=stage_code("measure"),
     output:
-        plan.path("measures/{method}/original-{original}.json"),
+        "results/{experiment}/measures/{method}/original-{original}.json",
     log:
-        plan.path("logs/{method}/original-{original}/measure.log"),
+        "results/{experiment}/logs/{method}/original-{original}/measure.log",
     benchmark:
-        plan.path("benchmarks/{method}/original-{original}/measure.tsv")
+        "results/{experiment}/benchmarks/{method}/original-{original}/measure.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("measure"),
-        runtime=needs.minutes("measure"),
+        mem_mb=memory("measure"),
+        runtime=minutes("measure"),
     params:
-        settings=plan.settings(
-            seed=experiment.seed,
-            replicates=experiment.replicates,
-            models=experiment.models,
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed", "replicates", "models"
         ),
     message:
         "Measuring {wildcards.method}"
@@ -93,25 +85,25 @@ rule measure:
 rule compare:
     """Compare two methods, on the same oracle models and forget examples."""
     input:
-        of_a=lambda wildcards: plan.compared(wildcards.a, wildcards.b),
-        of_b=lambda wildcards: plan.compared(wildcards.b, wildcards.a),
+        of_a=lambda wildcards: plan(wildcards).compared(wildcards.a, wildcards.b),
+        of_b=lambda wildcards: plan(wildcards).compared(wildcards.b, wildcards.a),
         code=stage_code("compare"),
     output:
-        plan.path("comparisons/{a}-against-{b}.csv"),
+        "results/{experiment}/comparisons/{a}-against-{b}.csv",
     log:
-        plan.path("logs/comparisons/{a}-against-{b}.log"),
+        "results/{experiment}/logs/comparisons/{a}-against-{b}.log",
     benchmark:
-        plan.path("benchmarks/comparisons/{a}-against-{b}.tsv")
+        "results/{experiment}/benchmarks/comparisons/{a}-against-{b}.tsv"
     wildcard_constraints:
         a=r"[a-z0-9_.]+",
         b=r"[a-z0-9_.]+",
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("compare"),
-        runtime=needs.minutes("compare"),
+        mem_mb=memory("compare"),
+        runtime=minutes("compare"),
     params:
-        settings=plan.settings(seed=experiment.seed, replicates=experiment.replicates),
+        settings=lambda wildcards: plan(wildcards).settings("seed", "replicates"),
     message:
         "Comparing {wildcards.a} with {wildcards.b}"
     shell:
@@ -123,21 +115,21 @@ rule compare:
 rule scores_by_n:
     """Estimate the score of smaller fleets: how it depends on the number of models."""
     input:
-        evaluation=plan.path("evaluation/{method}/original-0.npz"),
+        evaluation="results/{experiment}/evaluation/{method}/original-0.npz",
         code=stage_code("scores_by_n"),
     output:
-        plan.path("by_n/{method}.csv"),
+        "results/{experiment}/by_n/{method}.csv",
     log:
-        plan.path("logs/by_n/{method}.log"),
+        "results/{experiment}/logs/by_n/{method}.log",
     benchmark:
-        plan.path("benchmarks/by_n/{method}.tsv")
+        "results/{experiment}/benchmarks/by_n/{method}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("scores_by_n"),
-        runtime=needs.minutes("scores_by_n"),
+        mem_mb=memory("scores_by_n"),
+        runtime=minutes("scores_by_n"),
     params:
-        settings=plan.settings(seed=experiment.seed, replicates=experiment.replicates),
+        settings=lambda wildcards: plan(wildcards).settings("seed", "replicates"),
     message:
         "Estimating the score of {wildcards.method} with fewer models"
     shell:
@@ -148,37 +140,27 @@ rule scores_by_n:
 rule scores:
     """Collect the rows of all methods."""
     input:
-        rows=plan.evaluations("json"),
-        costs=plan.all_fleets("json"),
+        rows=lambda wildcards: plan(wildcards).evaluations("json"),
+        costs=lambda wildcards: plan(wildcards).all_fleets("json"),
         speed="reference/speed.json",
-        differences=plan.comparisons,
-        sizes=plan.by_n,
-        measured=plan.measures,
+        differences=lambda wildcards: plan(wildcards).comparisons,
+        sizes=lambda wildcards: plan(wildcards).by_n,
+        measured=lambda wildcards: plan(wildcards).measures,
         code=stage_code("scores"),
     output:
-        scores=report(
-            plan.path("scores.csv"),
-            caption="../report/csv.rst",
-            category="Data",
-            labels={"file": "scores.csv"},
-        ),
-        comparisons=report(
-            plan.path("comparisons.csv"),
-            caption="../report/csv.rst",
-            category="Data",
-            labels={"file": "comparisons.csv"},
-        ),
-        by_n=plan.path("scores_by_n.csv"),
-        measures=plan.path("measures.csv"),
+        scores="results/{experiment}/scores.csv",
+        comparisons="results/{experiment}/comparisons.csv",
+        by_n="results/{experiment}/scores_by_n.csv",
+        measures="results/{experiment}/measures.csv",
     log:
-        plan.path("logs/scores.log"),
+        "results/{experiment}/logs/scores.log",
     benchmark:
-        plan.path("benchmarks/scores.tsv")
+        "results/{experiment}/benchmarks/scores.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("scores"),
-        runtime=needs.minutes("scores"),
+        mem_mb=memory("scores"),
+        runtime=minutes("scores"),
     message:
         "Collecting the scores"
     shell:
@@ -191,26 +173,26 @@ rule scores:
 rule collect:
     """Collect what figures and tables need of all fleets into a few small files."""
     input:
-        evaluations=plan.evaluations("npz"),
-        masks=plan.mask_tables(),
-        costs=plan.all_fleets("json"),
+        evaluations=lambda wildcards: plan(wildcards).evaluations("npz"),
+        masks=lambda wildcards: plan(wildcards).mask_tables(),
+        costs=lambda wildcards: plan(wildcards).all_fleets("json"),
         speed="reference/speed.json",
         code=stage_code("collect"),
         lock="requirements.txt",
     output:
-        examples=plan.path("examples.npz"),
-        mask_shares=plan.path("masks.csv"),
-        cost=plan.path("costs.csv"),
-        run_file=plan.path("run.json"),
+        examples="results/{experiment}/examples.npz",
+        mask_shares="results/{experiment}/masks.csv",
+        cost="results/{experiment}/costs.csv",
+        run_file="results/{experiment}/run.json",
     log:
-        plan.path("logs/collect.log"),
+        "results/{experiment}/logs/collect.log",
     benchmark:
-        plan.path("benchmarks/collect.tsv")
+        "results/{experiment}/benchmarks/collect.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("collect"),
-        runtime=needs.minutes("collect"),
+        mem_mb=memory("collect"),
+        runtime=minutes("collect"),
     message:
         "Collecting what figures and tables need"
     shell:
@@ -225,44 +207,22 @@ rule choose:
         scores=rules.scores.output.scores,
         code=stage_code("choose"),
     output:
-        plan.path("chosen.yaml"),
+        "results/{experiment}/chosen.yaml",
     log:
-        plan.path("logs/choose.log"),
+        "results/{experiment}/logs/choose.log",
     benchmark:
-        plan.path("benchmarks/choose.tsv")
+        "results/{experiment}/benchmarks/choose.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("choose"),
-        runtime=needs.minutes("choose"),
+        mem_mb=memory("choose"),
+        runtime=minutes("choose"),
     params:
-        settings=plan.settings(experiment=experiment),
+        settings=lambda wildcards: plan(wildcards).settings(
+            experiment=plan(wildcards).experiment
+        ),
     message:
         "Choosing hyper-parameters"
     shell:
         "python -m random_mask.stages.choose --settings {params.settings:q} --scores {input.scores:q} "
         "--output {output:q} 2> {log:q}"
-
-
-rule simulate:
-    """Compute the forgetting quality of known distributions: what the metric can and cannot see."""
-    input:
-        code=stage_code("simulate"),
-        lock="requirements.txt",
-    output:
-        plan.path("simulation.csv"),
-    log:
-        plan.path("logs/simulate.log"),
-    benchmark:
-        plan.path("benchmarks/simulate.tsv")
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=needs.memory("simulate"),
-        runtime=needs.minutes("simulate"),
-    params:
-        settings=plan.settings(seed=experiment.seed, examples=400),
-    message:
-        "Simulating the metric on known distributions"
-    shell:
-        "python -m random_mask.stages.simulate --settings {params.settings:q} --output {output:q} 2> {log:q}"

@@ -1,41 +1,42 @@
-# REQUIRED INPUTS: scores.csv, comparisons.csv, scores_by_n.csv, examples.npz, masks.csv, costs.csv, run.json,
-#   measures.csv, simulation.csv, all in results/<experiment>/ or, as the authors had them, in
-#   reference/<experiment>/; paper/
-# OUTPUTS, in results/<experiment>/ or, of the authors' results, in results/<experiment>/reference/:
-#   claims.csv      what the run says of each claim in paper/claims.yaml
-#   figures/*.pdf   the figures; .png: the same for the HTML report
-#   tables/*.tex    the tables; .html: those of the HTML report
-#   numbers.tex     every number of the text, as macros
-#   paper.pdf       the paper
-#   provenance.json where each file of a run comes from: settings, hashes, machine, versions, time and memory
+# REQUIRED INPUTS, of each experiment: scores.csv, comparisons.csv, scores_by_n.csv, examples.npz, masks.csv, costs.csv, run.json,
+#   measures.csv, in results/<experiment>/ or, as the authors had them, in reference/<experiment>/; paper/
+# OUTPUTS, in results/<experiment>/:
+#   claims.csv       what the run says of each claim in paper/claims.yaml
+#   figures/*.pdf    the figures; .png: the same for the browser
+#   tables/*.csv     the tables; .tex and .html: the same for LaTeX and the browser
+#   report.html      all of these in one page for the browser, with the forget images
+#   provenance.json  where each file of a run comes from: settings, hashes, machine, versions, time and memory
+# OUTPUTS, in results/:
+#   paper/figures/*.pdf, paper/tables/*.tex, paper/numbers.tex, paper/claims.csv, paper/simulation.csv
+#   paper.pdf        the paper
 
 
 rule claims:
-    """Judge the claims of the paper."""
+    """Judge the claims of the paper by an experiment."""
     input:
         claims="paper/claims.yaml",
-        scores=plan.source("scores.csv"),
-        comparisons=plan.source("comparisons.csv"),
-        measures=plan.source("measures.csv"),
-        examples=plan.source("examples.npz"),
+        scores=rules.scores.output.scores,
+        comparisons=rules.scores.output.comparisons,
+        measures=rules.scores.output.measures,
+        examples=rules.collect.output.examples,
         code=stage_code("claims"),
     output:
-        "{folder}/claims.csv",
+        "results/{experiment}/claims.csv",
     log:
-        "{folder}/logs/claims.log",
+        "results/{experiment}/logs/claims.log",
     benchmark:
-        "{folder}/benchmarks/claims.tsv"
+        "results/{experiment}/benchmarks/claims.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("claims"),
-        runtime=needs.minutes("claims"),
+        mem_mb=memory("claims"),
+        runtime=minutes("claims"),
     params:
-        settings=lambda wildcards: plan.settings(
-            tuned=plan.reported(wildcards.folder).tuned_methods()
+        settings=lambda wildcards: plan(wildcards).settings(
+            "experiment", tuned=plan(wildcards).experiment.tuned_methods()
         ),
     message:
-        "Judging the claims"
+        "Judging the claims by {wildcards.experiment}"
     shell:
         "python -m random_mask.stages.claims --settings {params.settings:q} --claims {input.claims:q} "
         "--scores {input.scores:q} --comparisons {input.comparisons:q} --measures {input.measures:q} --examples {input.examples:q} "
@@ -43,40 +44,32 @@ rule claims:
 
 
 rule figures:
-    """Draw the figures."""
+    """Draw the figures of an experiment."""
     input:
-        scores=plan.source("scores.csv"),
-        comparisons=plan.source("comparisons.csv"),
-        by_n=plan.source("scores_by_n.csv"),
-        measures=plan.source("measures.csv"),
-        examples=plan.source("examples.npz"),
+        scores=rules.scores.output.scores,
+        comparisons=rules.scores.output.comparisons,
+        by_n=rules.scores.output.by_n,
+        measures=rules.scores.output.measures,
+        examples=rules.collect.output.examples,
         code=stage_code("figures"),
     output:
-        plan.figures,
-        [
-            report(
-                path,
-                caption=f"../report/{name}.rst",
-                category="Figures",
-                labels={"figure": name.replace("_", " ")},
-            )
-            for name, path in plan.browser_figures.items()
-        ],
+        pdf=[f"results/{{experiment}}/figures/{name}.pdf" for name in FIGURES],
+        png=[f"results/{{experiment}}/figures/{name}.png" for name in FIGURES],
     log:
-        "{folder}/logs/figures.log",
+        "results/{experiment}/logs/figures.log",
     benchmark:
-        "{folder}/benchmarks/figures.tsv"
+        "results/{experiment}/benchmarks/figures.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("figures"),
-        runtime=needs.minutes("figures"),
+        mem_mb=memory("figures"),
+        runtime=minutes("figures"),
     params:
-        settings=lambda wildcards: plan.settings(
-            experiment=plan.reported(wildcards.folder)
+        settings=lambda wildcards: plan(wildcards).settings(
+            experiment=plan(wildcards).experiment
         ),
     message:
-        "Drawing the figures"
+        "Drawing the figures of {wildcards.experiment}"
     shell:
         "python -m random_mask.stages.figures --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --by-n {input.by_n:q} --measures {input.measures:q} "
@@ -84,116 +77,224 @@ rule figures:
 
 
 rule tables:
-    """Write the tables and the numbers of the text."""
+    """Write the tables of an experiment."""
     input:
-        scores=plan.source("scores.csv"),
-        comparisons=plan.source("comparisons.csv"),
-        measures=plan.source("measures.csv"),
-        masks=plan.source("masks.csv"),
-        costs=plan.source("costs.csv"),
-        run_file=plan.source("run.json"),
-        simulation=plan.source("simulation.csv"),
-        claims="{folder}/claims.csv",
-        tuned=lambda wildcards: plan.tuned(wildcards.folder),
-        references=plan.reference_claims,
-        reference=lambda wildcards: plan.reference_scores(wildcards.folder),
+        scores=rules.scores.output.scores,
+        comparisons=rules.scores.output.comparisons,
+        measures=rules.scores.output.measures,
+        masks=rules.collect.output.mask_shares,
+        costs=rules.collect.output.cost,
+        run_file=rules.collect.output.run_file,
+        claims=rules.claims.output,
+        tuned=lambda wildcards: plan(wildcards).tuned,
         code=stage_code("tables"),
     output:
-        numbers="{folder}/numbers.tex",
-        tables=plan.tables,
-        pages=[
-            report(
-                path,
-                caption=f"../report/{name}_table.rst",
-                category="Tables",
-                labels={"table": name},
-            )
-            for name, path in plan.pages.items()
+        [
+            f"results/{{experiment}}/tables/{name}.{kind}"
+            for name in TABLES
+            for kind in ("csv", "html", "tex")
         ],
     log:
-        "{folder}/logs/tables.log",
+        "results/{experiment}/logs/tables.log",
     benchmark:
-        "{folder}/benchmarks/tables.tsv"
+        "results/{experiment}/benchmarks/tables.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("tables"),
-        runtime=needs.minutes("tables"),
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
     params:
-        settings=lambda wildcards: plan.settings(
-            experiment=plan.reported(wildcards.folder)
+        settings=lambda wildcards: plan(wildcards).settings(
+            experiment=plan(wildcards).experiment
         ),
     message:
-        "Writing tables and numbers"
+        "Writing the tables of {wildcards.experiment}"
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --measures {input.measures:q} --masks {input.masks:q} "
-        "--costs {input.costs:q} --run-file {input.run_file:q} --simulation {input.simulation:q} "
-        "--claims {input.claims:q} --tuned {input.tuned:q} --references {input.references:q} "
-        "--reference {input.reference:q} "
-        "--output {output.numbers:q} --tabulars {output.tables:q} --pages {output.pages:q} 2> {log:q}"
+        "--costs {input.costs:q} --run-file {input.run_file:q} --claims {input.claims:q} "
+        "--tuned {input.tuned:q} --output {output:q} 2> {log:q}"
+
+
+rule page:
+    """Write all of an experiment in one page for the browser."""
+    input:
+        scores=rules.scores.output.scores,
+        comparisons=rules.scores.output.comparisons,
+        claims=rules.claims.output,
+        costs=rules.collect.output.cost,
+        run_file=rules.collect.output.run_file,
+        examples=rules.collect.output.examples,
+        images=rules.prepare_data.output.images,
+        split_table=rules.prepare_data.output.split_table,
+        figures=rules.figures.output.png,
+        code=stage_code("page"),
+    output:
+        "results/{experiment}/report.html",
+    log:
+        "results/{experiment}/logs/page.log",
+    benchmark:
+        "results/{experiment}/benchmarks/page.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("page"),
+        runtime=minutes("page"),
+    params:
+        settings=lambda wildcards: plan(wildcards).settings(
+            experiment=plan(wildcards).experiment
+        ),
+    message:
+        "Writing the page of {wildcards.experiment}"
+    shell:
+        "python -m random_mask.stages.page --settings {params.settings:q} --scores {input.scores:q} "
+        "--comparisons {input.comparisons:q} --claims {input.claims:q} --costs {input.costs:q} "
+        "--run-file {input.run_file:q} --examples {input.examples:q} --images {input.images:q} "
+        "--split-table {input.split_table:q} --figures {input.figures:q} --output {output:q} 2> {log:q}"
+
+
+rule provenance:
+    """Collect where every file of an experiment comes from, and what it took."""
+    input:
+        artifacts=lambda wildcards: [
+            rules.scores.output.scores,
+            rules.claims.output[0],
+            rules.page.output[0],
+            rules.tables.output[0],
+            *plan(wildcards).chosen,
+        ],
+        code=stage_code("provenance"),
+    output:
+        "results/{experiment}/provenance.json",
+    log:
+        "results/{experiment}/logs/provenance.log",
+    benchmark:
+        "results/{experiment}/benchmarks/provenance.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("provenance"),
+        runtime=minutes("provenance"),
+    params:
+        settings=lambda wildcards: plan(wildcards).settings(
+            experiment=plan(wildcards).experiment
+        ),
+    message:
+        "Collecting where everything of {wildcards.experiment} comes from"
+    shell:
+        "python -m random_mask.stages.provenance --settings {params.settings:q} "
+        "--artifacts {input.artifacts:q} --output {output:q} 2> {log:q}"
+
+
+rule simulate:
+    """Compute the forgetting quality of known distributions: what the metric can and cannot see."""
+    input:
+        code=stage_code("simulate"),
+        lock="requirements.txt",
+    output:
+        "results/paper/simulation.csv",
+    log:
+        "results/paper/logs/simulate.log",
+    benchmark:
+        "results/paper/benchmarks/simulate.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("simulate"),
+        runtime=minutes("simulate"),
+    params:
+        settings=as_settings({"seed": 2023, "examples": 400}),
+    message:
+        "Simulating the metric on known distributions"
+    shell:
+        "python -m random_mask.stages.simulate --settings {params.settings:q} --output {output:q} 2> {log:q}"
+
+
+rule paper_figures:
+    """Draw the figures of the paper."""
+    input:
+        results=reported(lambda: paper.results),
+        code=stage_code("paper_figures"),
+    output:
+        [f"results/paper/figures/{name}.pdf" for name in PAPER_FIGURES],
+    log:
+        "results/paper/logs/figures.log",
+    benchmark:
+        "results/paper/benchmarks/figures.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("paper_figures"),
+        runtime=minutes("paper_figures"),
+    params:
+        settings=reported(
+            lambda: as_settings({"experiments": paper.experiments(library)})
+        ),
+    message:
+        "Drawing the figures of the paper"
+    shell:
+        "python -m random_mask.stages.paper_figures --settings {params.settings:q} "
+        "--results {input.results:q} --output {output:q} 2> {log:q}"
+
+
+rule paper_tables:
+    """Write the tables of the paper and the numbers of its text."""
+    input:
+        results=reported(lambda: paper.results),
+        claims="paper/claims.yaml",
+        tuned=reported(lambda: paper.chosen(library)),
+        simulation=rules.simulate.output,
+        reference=reported(lambda: paper.authors),
+        code=stage_code("paper_tables"),
+    output:
+        numbers="results/paper/numbers.tex",
+        tables=[f"results/paper/tables/{name}.tex" for name in PAPER_TABLES],
+        verdicts="results/paper/claims.csv",
+    log:
+        "results/paper/logs/tables.log",
+    benchmark:
+        "results/paper/benchmarks/tables.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("paper_tables"),
+        runtime=minutes("paper_tables"),
+    params:
+        settings=reported(
+            lambda: as_settings(
+                {"experiments": paper.experiments(library), "run": paper.run}
+            )
+        ),
+    message:
+        "Writing the tables and numbers of the paper"
+    shell:
+        "python -m random_mask.stages.paper_tables --settings {params.settings:q} "
+        "--results {input.results:q} --claims {input.claims:q} --tuned {input.tuned:q} "
+        "--simulation {input.simulation:q} --reference {input.reference:q} "
+        "--numbers {output.numbers:q} --tables {output.tables:q} --verdicts {output.verdicts:q} 2> {log:q}"
 
 
 rule paper:
     """Set the paper."""
     input:
         sources=paper_sources(),
-        figures=plan.figures,
-        tables=plan.tables,
-        numbers="{folder}/numbers.tex",
+        figures=rules.paper_figures.output,
+        tables=rules.paper_tables.output.tables,
+        numbers=rules.paper_tables.output.numbers,
         code=stage_code("paper"),
     output:
-        report(
-            "{folder}/paper.pdf",
-            caption="../report/paper.rst",
-            category="Paper",
-            labels={"file": "paper.pdf"},
-        ),
+        "results/paper.pdf",
     log:
-        "{folder}/logs/paper.log",
+        "results/paper/logs/paper.log",
     benchmark:
-        "{folder}/benchmarks/paper.tsv"
+        "results/paper/benchmarks/paper.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("paper"),
-        runtime=needs.minutes("paper"),
+        mem_mb=memory("paper"),
+        runtime=minutes("paper"),
     message:
         "Setting the paper"
     shell:
         "python -m random_mask.stages.paper --sources {input.sources:q} --figures {input.figures:q} "
         "--tables {input.tables:q} --numbers {input.numbers:q} --output {output:q} 2> {log:q}"
-
-
-rule provenance:
-    """Collect where every file comes from, and what it took."""
-    input:
-        artifacts=[
-            *[plan.path(name) for name in ("scores.csv", "claims.csv")],
-            *plan.paper,
-            *plan.chosen,
-            *[
-                path.format(folder=plan.results)
-                for path in plan.browser_figures.values()
-            ],
-            *[path.format(folder=plan.results) for path in plan.pages.values()],
-        ],
-        code=stage_code("provenance"),
-    output:
-        plan.path("provenance.json"),
-    log:
-        plan.path("logs/provenance.log"),
-    benchmark:
-        plan.path("benchmarks/provenance.tsv")
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=needs.memory("provenance"),
-        runtime=needs.minutes("provenance"),
-    params:
-        settings=plan.settings(experiment=experiment),
-    message:
-        "Collecting where everything comes from"
-    shell:
-        "python -m random_mask.stages.provenance --settings {params.settings:q} "
-        "--artifacts {input.artifacts:q} --output {output:q} 2> {log:q}"

@@ -10,29 +10,29 @@ rule train_original:
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
-        code=stage_code("train_original", *plan.modules()),
+        code=lambda wildcards: stage_code("train_original", *plan(wildcards).modules()),
         lock="requirements.txt",
     output:
-        weights=plan.path("original/{original}.safetensors"),
-        fleet=plan.path("fleets/original/{original}/models.npz"),
-        cost=plan.path("fleets/original/{original}/models.json"),
+        weights="results/{experiment}/original/{original}.safetensors",
+        fleet="results/{experiment}/fleets/original/{original}/models.npz",
+        cost="results/{experiment}/fleets/original/{original}/models.json",
     log:
-        plan.path("logs/original/{original}.log"),
+        "results/{experiment}/logs/original/{original}.log",
     benchmark:
-        plan.path("benchmarks/original/{original}.tsv")
+        "results/{experiment}/benchmarks/original/{original}.tsv"
     # All unlearning waits for the original model, so it goes first.
     priority: 10
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("train_original"),
-        runtime=needs.minutes("train_original"),
+        mem_mb=memory("train_original"),
+        runtime=minutes("train_original"),
     params:
-        settings=plan.settings(
-            seed=experiment.seed,
-            network=experiment.network,
-            recipe=experiment.training,
-            precision=experiment.precision,
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed",
+            "network",
+            "precision",
+            recipe=plan(wildcards).experiment.training,
         ),
     message:
         "Training original model {wildcards.original}"
@@ -47,15 +47,15 @@ rule retrain:
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
-        code=stage_code("retrain", *plan.modules()),
+        code=lambda wildcards: stage_code("retrain", *plan(wildcards).modules()),
         lock="requirements.txt",
     output:
-        fleet=plan.path("fleets/{fleet}/models-{first}-{last}.npz"),
-        cost=plan.path("fleets/{fleet}/models-{first}-{last}.json"),
+        fleet="results/{experiment}/fleets/{fleet}/models-{first}-{last}.npz",
+        cost="results/{experiment}/fleets/{fleet}/models-{first}-{last}.json",
     log:
-        plan.path("logs/{fleet}/models-{first}-{last}.log"),
+        "results/{experiment}/logs/{fleet}/models-{first}-{last}.log",
     benchmark:
-        plan.path("benchmarks/{fleet}/models-{first}-{last}.tsv")
+        "results/{experiment}/benchmarks/{fleet}/models-{first}-{last}.tsv"
     wildcard_constraints:
         fleet="oracle|retrain",
     # The longest jobs go before the short ones, so that all cores are busy to the end.
@@ -63,14 +63,14 @@ rule retrain:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("retrain"),
-        runtime=needs.minutes("retrain"),
+        mem_mb=memory("retrain"),
+        runtime=minutes("retrain"),
     params:
-        settings=plan.settings(
-            seed=experiment.seed,
-            network=experiment.network,
-            recipe=experiment.training,
-            precision=experiment.precision,
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed",
+            "network",
+            "precision",
+            recipe=plan(wildcards).experiment.training,
         ),
     message:
         "Retraining models {wildcards.first} to {wildcards.last} of the {wildcards.fleet} fleet"

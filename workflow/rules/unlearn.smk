@@ -15,24 +15,20 @@ rule mask:
         code=stage_code("mask"),
         lock="requirements.txt",
     output:
-        masks=plan.path(
-            "masks/{method}/original-{original}/models-{first}-{last}.safetensors"
-        ),
-        table=plan.path("masks/{method}/original-{original}/models-{first}-{last}.csv"),
+        masks="results/{experiment}/masks/{method}/original-{original}/models-{first}-{last}.safetensors",
+        table="results/{experiment}/masks/{method}/original-{original}/models-{first}-{last}.csv",
     log:
-        plan.path("logs/{method}/original-{original}/mask-{first}-{last}.log"),
+        "results/{experiment}/logs/{method}/original-{original}/mask-{first}-{last}.log",
     benchmark:
-        plan.path("benchmarks/{method}/original-{original}/mask-{first}-{last}.tsv")
+        "results/{experiment}/benchmarks/{method}/original-{original}/mask-{first}-{last}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("mask"),
-        runtime=needs.minutes("mask"),
+        mem_mb=memory("mask"),
+        runtime=minutes("mask"),
     params:
-        settings=lambda wildcards: plan.settings(
-            seed=experiment.seed,
-            network=experiment.network,
-            steps=plan.mask_drawings(wildcards.method),
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed", "network", steps=plan(wildcards).mask_drawings(wildcards.method)
         ),
     message:
         "Drawing masks for models {wildcards.first} to {wildcards.last} of {wildcards.method}"
@@ -49,27 +45,31 @@ rule unlearn:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
         weights=rules.train_original.output.weights,
-        masks=lambda wildcards: plan.masks(**wildcards),
-        code=lambda wildcards: stage_code("unlearn", *plan.modules(wildcards.method)),
+        masks=lambda wildcards: plan(wildcards).masks(
+            wildcards.method, wildcards.original, wildcards.first, wildcards.last
+        ),
+        code=lambda wildcards: stage_code(
+            "unlearn", *plan(wildcards).modules(wildcards.method)
+        ),
         lock="requirements.txt",
     output:
-        fleet=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.npz"),
-        cost=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.json"),
+        fleet="results/{experiment}/fleets/{method}/original-{original}/models-{first}-{last}.npz",
+        cost="results/{experiment}/fleets/{method}/original-{original}/models-{first}-{last}.json",
     log:
-        plan.path("logs/{method}/original-{original}/unlearn-{first}-{last}.log"),
+        "results/{experiment}/logs/{method}/original-{original}/unlearn-{first}-{last}.log",
     benchmark:
-        plan.path("benchmarks/{method}/original-{original}/unlearn-{first}-{last}.tsv")
+        "results/{experiment}/benchmarks/{method}/original-{original}/unlearn-{first}-{last}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("unlearn"),
-        runtime=needs.minutes("unlearn"),
+        mem_mb=memory("unlearn"),
+        runtime=minutes("unlearn"),
     params:
-        settings=lambda wildcards: plan.settings(
-            seed=experiment.seed,
-            network=experiment.network,
-            steps=plan.steps(wildcards.method),
-            precision=experiment.precision,
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed",
+            "network",
+            "precision",
+            steps=plan(wildcards).steps(wildcards.method),
         ),
     message:
         "Unlearning models {wildcards.first} to {wildcards.last} of {wildcards.method}"
@@ -82,40 +82,30 @@ rule unlearn:
         "--output {output.fleet:q} --cost {output.cost:q} 2> {log:q}"
 
 
-# A method that is a function of a person's own file is no concern of `unlearn`.
-ruleorder: unlearn_own > unlearn
-
-
 rule unlearn_own:
     """Unlearn by a function of a person's own file."""
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
         weights=rules.train_original.output.weights,
-        files=lambda wildcards: plan.own_files(wildcards.method),
+        files=lambda wildcards: plan(wildcards).own_files(wildcards.method),
         code=stage_code("unlearn_own"),
         lock="requirements.txt",
     output:
-        fleet=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.npz"),
-        cost=plan.path("fleets/{method}/original-{original}/models-{first}-{last}.json"),
+        fleet="results/{experiment}/own/{method}/original-{original}/models-{first}-{last}.npz",
+        cost="results/{experiment}/own/{method}/original-{original}/models-{first}-{last}.json",
     log:
-        plan.path("logs/{method}/original-{original}/unlearn_own-{first}-{last}.log"),
+        "results/{experiment}/logs/{method}/original-{original}/unlearn_own-{first}-{last}.log",
     benchmark:
-        plan.path(
-            "benchmarks/{method}/original-{original}/unlearn_own-{first}-{last}.tsv"
-        )
-    wildcard_constraints:
-        method="|".join(map(re.escape, experiment.own())) or "(?!)",
+        "results/{experiment}/benchmarks/{method}/original-{original}/unlearn_own-{first}-{last}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("unlearn_own"),
-        runtime=needs.minutes("unlearn_own"),
+        mem_mb=memory("unlearn_own"),
+        runtime=minutes("unlearn_own"),
     params:
-        settings=lambda wildcards: plan.settings(
-            seed=experiment.seed,
-            network=experiment.network,
-            **plan.own(wildcards.method),
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed", "network", **plan(wildcards).own(wildcards.method)
         ),
     message:
         "Unlearning models {wildcards.first} to {wildcards.last} by {wildcards.method}, a function of your own"
@@ -133,35 +123,35 @@ rule relearn:
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
-        weights=lambda wildcards: plan.start(wildcards.role),
-        masks=lambda wildcards: plan.masks_of(wildcards.role, experiment.relearn.models),
+        weights=lambda wildcards: plan(wildcards).start(wildcards.role),
+        masks=lambda wildcards: plan(wildcards).masks_of(wildcards.role),
         code=lambda wildcards: stage_code(
-            "relearn", *plan.relearn_modules(wildcards.role)
+            "relearn", *plan(wildcards).relearn_modules(wildcards.role)
         ),
         lock="requirements.txt",
     output:
-        plan.path("relearn/{role}.npz"),
+        "results/{experiment}/relearn/{role}.npz",
     log:
-        plan.path("logs/relearn/{role}.log"),
+        "results/{experiment}/logs/relearn/{role}.log",
     benchmark:
-        plan.path("benchmarks/relearn/{role}.tsv")
+        "results/{experiment}/benchmarks/relearn/{role}.tsv"
     wildcard_constraints:
         role=r"oracle|retrain|[a-z0-9_.]+/original-\d+",
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=needs.memory("relearn"),
-        runtime=needs.minutes("relearn"),
+        mem_mb=memory("relearn"),
+        runtime=minutes("relearn"),
     params:
-        settings=lambda wildcards: plan.settings(
-            seed=experiment.seed,
-            network=experiment.network,
-            recipe=experiment.training,
-            steps=plan.steps(wildcards.role.partition("/")[0]),
-            precision=experiment.precision,
-            models=experiment.relearn.models,
-            relearning=experiment.relearn.finetune,
-            masks_in_a_file=experiment.shards.unlearn,
+        settings=lambda wildcards: plan(wildcards).settings(
+            "seed",
+            "network",
+            "precision",
+            recipe=plan(wildcards).experiment.training,
+            steps=plan(wildcards).steps(wildcards.role.partition("/")[0]),
+            models=plan(wildcards).experiment.relearn.models,
+            relearning=plan(wildcards).experiment.relearn.finetune,
+            masks_in_a_file=plan(wildcards).experiment.shards.unlearn,
         ),
     message:
         "Relearning with models of {wildcards.role}"

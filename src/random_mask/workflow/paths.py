@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from random_mask.artifacts.files import read_text
@@ -13,47 +13,15 @@ from random_mask.data.folders import Listing, fingerprint, listing
 from random_mask.data.settings import ARCHIVES
 from random_mask.data.splits import read_split
 from random_mask.errors import InputError
-from random_mask.experiment.config import Experiment, load
+from random_mask.experiment.config import Experiment
 from random_mask.methods import catalogue
 from random_mask.methods.own.function import check, files_of, located
 from random_mask.methods.random_mask import RandomMask
 
-__all__ = ["Plan", "paper_sources", "shards"]
-
-FIGURES = ("scores", "mask_ratio", "ablations", "confidences", "epsilons", "training", "by_n", "agreement")
-PAGES = ("scores", "comparisons", "claims")
-TABLES = (
-    "scores",
-    "all_scores",
-    "all_measures",
-    "masks",
-    "cost",
-    "environment",
-    "config",
-    "simulation",
-    "tuning",
-    "measures",
-    "more_measures",
-    "claims",
-    "reference",
-)
+__all__ = ["Plan", "as_settings", "paper_sources", "shards"]
 
 UNKNOWN_CLASSES = 10
 """For how many classes memory is asked of an archive of images that has not been read yet."""
-
-REFERENCE = Path("reference")
-"""The authors' own results: what `collect` and `scores` made of each experiment, small and in git."""
-
-
-PROSE = {"finetune": None, "random_mask": "published", "random_mask_described": "described"}
-"""Methods that the paper's prose speaks of, and what it says that their masks spare."""
-COMPARED = (
-    ("random_mask", "finetune"),
-    ("random_mask", "retrain"),
-    ("finetune", "retrain"),
-    ("random_mask_described", "random_mask"),
-)
-"""Pairs of methods whose difference the prose states."""
 
 
 def shards(models: int, size: int) -> list[tuple[int, int]]:
@@ -82,17 +50,6 @@ class Plan:
         """Return the path of a file in the folder of results."""
         return f"{self.results}/{name}"
 
-    @property
-    def paper(self) -> list[str]:
-        """The paper, if the experiment has what its prose speaks of."""
-        return [] if self.left_out else [self.path("paper.pdf")]
-
-    @property
-    def left_out(self) -> str | None:
-        """What the default target leaves out, and why."""
-        reason = untold(self.experiment)
-        return f"{self.path('paper.pdf')} is left out: {reason}" if reason else None
-
     def fleet(self, role: str, suffix: str = "npz") -> list[str]:
         """Return the shards of a fleet.
 
@@ -102,7 +59,12 @@ class Plan:
         """
         if role.startswith("original/"):
             return [self.path(f"fleets/{role}/models.{suffix}")]
-        return [self.path(f"fleets/{role}/models-{span}.{suffix}") for span in self._spans(role)]
+        folder = "own" if role.partition("/")[0] in self.experiment.own() else "fleets"
+        return [self.path(f"{folder}/{role}/models-{span}.{suffix}") for span in self._spans(role)]
+
+    def judged(self, method: str, original: int | str) -> list[str]:
+        """Return the shards of the fleet that stands for a method applied to an original model."""
+        return self.fleet(self.role(method, original))
 
     def all_fleets(self, suffix: str) -> list[str]:
         """Return the shards of all fleets."""
@@ -132,7 +94,7 @@ class Plan:
 
     def missing_data(self) -> str | None:
         """Return what to do first, if the data set cannot be read as it is, but for what a rule makes."""
-        made = ARCHIVES.get(self.experiment.data.name, [])
+        made = [*ARCHIVES.get(self.experiment.data.name, []), *self._of_another]
         name = next((path for path in self.data_files if path not in made and not Path(path).is_file()), None)
         if name is None:
             try:
@@ -142,11 +104,17 @@ class Plan:
             return None
         if Path(name).is_dir():
             return f"{name}: a folder; name a file in `data` of the configuration"
-        if name == getattr(self.experiment.data.forget, "of", None):
-            run = f"snakemake --cores 2 {name} --configfile config/{PurePosixPath(name).parts[-4]}.yaml"
-            return f"{name}: not there yet, but named in data.forget.of; run first: {run}"
-        remedy = "put it there, or correct its name in `data` of the configuration"
-        return f"{name}: no such file or folder; {remedy}"
+        return (
+            f"{name}: no such file or folder, but the experiment {self.experiment.experiment} needs it; put "
+            "it there, or correct its name in `data` of the configuration; its head may say where it comes from"
+        )
+
+    @property
+    def _of_another(self) -> list[str]:
+        """The files of another experiment that the forget set is chosen by; the workflow makes them."""
+        forget = self.experiment.data.forget
+        named = [Path(getattr(forget, name, None) or "") for name in ("of", "split_table")]
+        return [str(path) for path in named if path.parts[:1] == ("results",)]
 
     @property
     def data_folder(self) -> str:
@@ -180,19 +148,24 @@ class Plan:
             return []
         return [self.path(f"masks/{method}/original-{original}/models-{first}-{last}.safetensors")]
 
-    def relearned(self, role: str) -> list[str]:
-        """Return the losses of a fleet that learns the forget set again, if the experiment has that."""
-        asked = self.experiment.relearn is not None and not role.startswith("original/")
-        return [self.path(f"relearn/{role}.npz")] if asked else []
+    def relearned(self, method: str, original: int | str) -> list[str]:
+        """Return the losses of a method's fleet and of the oracle that relearn the forget set, if asked."""
+        roles = [self.role(method, original), "oracle"] if self.experiment.relearn else []
+        return [self.path(f"relearn/{role}.npz") for role in roles if not role.startswith("original/")]
+
+    def relearned_from(self, original: int | str) -> list[str]:
+        """Return the logits of the original model, with whose loss relearning is compared, if it is asked."""
+        return self.fleet(f"original/{original}") if self.experiment.relearn else []
 
     def start(self, role: str) -> list[str]:
         """Return the weights that the models of a fleet start from, or nothing for a retrained one."""
         _, _, number = role.partition("/original-")
         return [self.path(f"original/{number}.safetensors")] if number else []
 
-    def masks_of(self, role: str, models: int) -> list[str]:
-        """Return the files of the masks of the first models of a fleet, or nothing if it draws none."""
+    def masks_of(self, role: str) -> list[str]:
+        """Return the files of the masks of the models of a fleet that relearn, if it draws any."""
         method, _, number = role.partition("/original-")
+        models = self.experiment.relearn.models if self.experiment.relearn else 0
         spans = self._spans(role)[: -(-models // self.experiment.shards.unlearn)] if number else []
         return [path for span in spans for path in self.masks(method, number, *span.split("-"))]
 
@@ -293,94 +266,38 @@ class Plan:
         return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.drawn(), "retrain"]]
 
     @property
+    def everything(self) -> list[str]:
+        """What is made of an experiment when no file of it is named; the rest comes before these."""
+        return [self.path(name) for name in ("scores.csv", "claims.csv", "report.html", "provenance.json")]
+
+    @property
+    def tuned(self) -> list[str]:
+        """The choice that the experiment takes methods from, if it does."""
+        return [self.experiment.tuned.file] if self.experiment.tuned else []
+
+    @property
     def chosen(self) -> list[str]:
         """The choice of hyper-parameters, if the experiment has a search."""
         return [self.path("chosen.yaml")] if self.experiment.search else []
 
-    def tuned(self, folder: str) -> list[str]:
-        """Return the choice that the experiment of a folder takes methods from, if it does."""
-        chosen = self.reported(folder).tuned
-        return [chosen.file] if chosen else []
-
-    @property
-    def references(self) -> list[str]:
-        """The folders of the papers that are made from the authors' results."""
-        return [f"results/{name}/reference" for name in _reported_by_the_authors()]
-
-    @property
-    def reference_claims(self) -> list[str]:
-        """What the authors' results say of the claims."""
-        return [str(REFERENCE / name / "claims.csv") for name in _reported_by_the_authors()]
-
-    def reference_scores(self, folder: str) -> list[str]:
-        """Return the authors' scores of the experiment of a run, if they have any."""
-        path = REFERENCE / Path(folder).name / "scores.csv"
-        return [str(path)] if path.exists() else []
-
-    def reported(self, folder: str) -> Experiment:
-        """Return the experiment that the paper of a folder reports: this one, or the authors'."""
-        return self.experiment if folder == self.results else load(_source(folder) / "config.yaml")
-
-    def source(self, name: str) -> Callable[[Any], str]:
-        """Return, as a function of the wildcard `folder`, where a file with its numbers is."""
-        return lambda wildcards: str(_source(wildcards.folder) / name)
-
-    @property
-    def figures(self) -> list[str]:
-        """The figures of a paper that are drawn from data, by the wildcard `folder`."""
-        return [f"{{folder}}/figures/{name}.pdf" for name in FIGURES]
-
-    @property
-    def browser_figures(self) -> dict[str, str]:
-        """The same figures for the HTML report, by name."""
-        return {name: f"{{folder}}/figures/{name}.png" for name in FIGURES}
-
-    @property
-    def pages(self) -> dict[str, str]:
-        """The tables of the HTML report, by name."""
-        return {name: f"{{folder}}/tables/{name}.html" for name in PAGES}
-
-    @property
-    def tables(self) -> list[str]:
-        """The tables of a paper, by the wildcard `folder`."""
-        return [f"{{folder}}/tables/{name}.tex" for name in TABLES]
-
-    def settings(self, **values: Any) -> str:
+    def settings(self, *names: str, **values: Any) -> str:
         """Return what a stage depends on as one JSON string, which Snakemake compares as a whole.
 
         Within a value, order is the configuration's: that of methods and of what a search varies counts.
+
+        Args:
+            names: of keys of the experiment.
+            values: what is no key of it, by name.
         """
-        return json.dumps({name: _plain(values[name]) for name in sorted(values)})
+        return as_settings(values | {name: getattr(self.experiment, name) for name in names})
 
 
-def untold(experiment: Experiment) -> str | None:
-    """Return why the paper cannot be made of an experiment, or None: what its prose speaks of is missing."""
-    methods = experiment.all_methods()
-    for name, spare in PROSE.items():
-        perturb = methods[name].perturb if name in methods else None
-        one_ratio = getattr(perturb, "ratio_to", None) is None
-        if perturb is None or not one_ratio or getattr(perturb, "spare", None) != spare:
-            what = f"random_mask with one ratio and spare: {spare}" if spare else "fine-tuning alone"
-            return f"its text speaks of a method {name}, {what}, which this experiment does not have"
-    for name, other in COMPARED:
-        if (name, other) not in experiment.pairs():
-            return (
-                f"its text compares {name} with {other}, which this experiment does not; see `compare_with`"
-            )
-    return None
-
-
-def _reported_by_the_authors() -> list[str]:
-    """Return the experiments of the authors' results that a paper is made of; a search is no result."""
-    experiments = {path.parent.name: load(path) for path in sorted(REFERENCE.glob("*/config.yaml"))}
-    return [name for name, one in experiments.items() if one.search is None and untold(one) is None]
-
-
-def _source(folder: str) -> Path:
-    """Return where the numbers of a folder's paper are: in it, or where the authors' results are kept."""
-    path = Path(folder)
-    return REFERENCE / path.parent.name if path.name == "reference" else path
+def as_settings(values: Mapping[str, Any]) -> str:
+    """Return the settings of a stage as JSON, by name; sections of a configuration as they are written."""
+    return json.dumps({name: _plain(values[name]) for name in sorted(values)})
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

@@ -7,8 +7,6 @@ asks for as much again at every further attempt.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from random_mask.data.settings import ARCHIVES, DATASET_SIZES
@@ -55,47 +53,57 @@ FACTOR = 2
 """By which requests exceed the estimates."""
 
 Wildcards = Any
-Request = Callable[[Wildcards, int], int]
+FIXED = {"download": (2 * (TORCH_MB + ARCHIVE_MB), 31)}
+OTHERWISE = (1000, 5)
+"""MB and minutes of the jobs that belong to no experiment, by rule; those of the paper are alike."""
 
 
 class JobResources:
-    """What the jobs of one experiment ask for."""
+    """What the jobs of one experiment ask for at their first attempt, or those that belong to none."""
 
-    def __init__(self, experiment: Experiment):
+    def __init__(self, experiment: Experiment | None):
         """Take a configuration."""
-        self.experiment, self.workload = experiment, Workload(experiment)
+        self.experiment = experiment
+        if experiment is None:
+            return
+        self.workload = Workload(experiment)
         # How many are forgotten may depend on the images; hardly more than half.
         self.largest = Workload(experiment, unknown=0.5, classes=self.workload.classes)
         self.area = (experiment.data.image_size / 32) ** 2
         self.rates = {unit: each * (self.area if unit in BY_PIXELS else 1) for unit, each in SLOW.items()}
 
-    def minutes(self, rule: str) -> Request:
-        """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
-        return lambda wildcards, attempt: math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
+    def minutes(self, rule: str, wildcards: Wildcards) -> int:
+        """Return the run time of a job, in minutes."""
+        if self.experiment is None:
+            return FIXED.get(rule, OTHERWISE)[1]
+        return math.ceil(FACTOR * self.seconds(rule, wildcards) / 60)
 
-    def memory(self, rule: str) -> Request:
-        """Return the memory of a rule's jobs, in MB, as a function of wildcards and attempt."""
-        megabytes = partial(self._megabytes, rule)
-        return lambda wildcards, attempt: math.ceil(FACTOR * megabytes(wildcards) / 500) * 500 * attempt
+    def memory(self, rule: str, wildcards: Wildcards) -> int:
+        """Return the memory of a job, in MB."""
+        if self.experiment is None:
+            return FIXED.get(rule, OTHERWISE)[0]
+        return math.ceil(FACTOR * self._megabytes(self.experiment, rule, wildcards) / 500) * 500
 
     def models(self, rule: str, wildcards: Wildcards) -> int:
         """Return how many models a job trains."""
-        return self.workload.of(rule, wildcards).models
+        return self.workload.of(rule, wildcards).models if self.experiment else 0
 
     def seconds(self, rule: str, wildcards: Wildcards) -> float:
         """Return what a job takes of a slow core."""
+        if self.experiment is None:
+            return 60.0 * self.minutes(rule, wildcards) / FACTOR
         return price(self.workload.of(rule, wildcards), self.rates)
 
-    def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
-        data = self.experiment.data
+    def _megabytes(self, experiment: Experiment, rule: str, wildcards: Wildcards) -> float:
+        data = experiment.data
         logits = self.largest.kept * self.largest.classes * LOGIT_MB
         # As it is read, and in the order in which it is used.
         pixels = 2 * self.largest.pixels / 2**20
         match rule:
             case "train_original" | "retrain" | "unlearn" | "unlearn_own" | "relearn":
-                steps = [step for m in self.experiment.methods.values() for step in m.steps()]
+                steps = [step for m in experiment.methods.values() for step in m.steps()]
                 batches = [recipe.batch for step in steps for recipe in step.finetune]
-                at_once = max(EVALUATED_AT_ONCE, self.experiment.training.batch, *batches)
+                at_once = max(EVALUATED_AT_ONCE, experiment.training.batch, *batches)
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
                 model = 5 * MODEL_MB + at_once * self.area * ACTIVATIONS_MB
                 # Relearning keeps the weights of all its models.
@@ -104,9 +112,7 @@ class JobResources:
             case "mask":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + len(models_of(wildcards)) / 4)
             case "evaluate" | "measure":  # two fleets, joined from their shards
-                return NUMPY_MB + 4 * self.experiment.models * logits
-            case "download":
-                return TORCH_MB + ARCHIVE_MB
+                return NUMPY_MB + 4 * experiment.models * logits
             case "prepare_data" if data.name in ARCHIVES:
                 # All images as they come in the archive and in one array, whichever of them are used.
                 images = sum(DATASET_SIZES[data.name].values())
