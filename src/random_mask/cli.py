@@ -259,9 +259,9 @@ def summary(folder: Path = Path("results/digits"), /) -> None:
         print()
     for warning in warnings(folder):
         print(f"warning: {warning}")
-    paper = folder / "paper.pdf"
-    if paper.exists():
-        print(paper)
+    page = folder / "report.html"
+    if page.exists():
+        print(page)
 
 
 @app.command
@@ -286,7 +286,7 @@ def check(folder: Path, /) -> int:
 def keep(folder: Path, /, *, into: Path = Path("reference")) -> None:
     """Copy what figures, tables and verdicts need of a run, a few small files, to be kept.
 
-    They can be made again from these without training (`snakemake --cores 2 reference_paper`), and runs be
+    They can be made again from these without training (`snakemake --cores 2 --config run=none`), and runs be
     compared with them.
 
     Args:

@@ -35,15 +35,15 @@ def folder(tmp_path):
     return folder
 
 
-def test_scores_with_intervals_share_of_the_ceiling_and_the_paper(folder, capsys):
-    (folder / "paper.pdf").touch()
+def test_scores_with_intervals_share_of_the_ceiling_and_the_page(folder, capsys):
+    (folder / "report.html").touch()
     assert cli.main(["summary", str(folder)]) == 0
-    head, *rows, paper = capsys.readouterr().out.splitlines()
+    head, *rows, page = capsys.readouterr().out.splitlines()
     assert head.split()[:2] == ["method", "score"]
     assert [row.split()[0] for row in rows] == ["original", "random_mask", "retrain"]
     # 0.05 is a quarter of the ceiling of 0.2.
     assert rows[1].split()[1:] == ["0.050", "[0.040,", "0.087]", "25%", "98.0%", "94.0%", "96.0%"]
-    assert paper == str(folder / "paper.pdf")
+    assert page == str(folder / "report.html")
 
 
 def test_the_default_experiment_is_found_from_the_root(folder, capsys, monkeypatch):

@@ -26,8 +26,8 @@ def test_a_profile_repeats_the_default_one_which_it_replaces(name):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_asks_for_its_own_memory_and_time(rule):
-    assert f'mem_mb=needs.memory("{rule}"),' in RULES[rule]
-    assert f'runtime=needs.minutes("{rule}"),' in RULES[rule]
+    assert f'mem_mb=memory("{rule}"),' in RULES[rule]
+    assert f'runtime=minutes("{rule}"),' in RULES[rule]
 
 
 def test_what_trains_asks_for_a_gpu_in_the_profile_for_gpus_and_there_alone():

@@ -56,16 +56,16 @@ def needs(name: str | None) -> JobResources:
 
 def memory(rule: str):
     """Return the memory of a rule's jobs, in MB, as a function of wildcards and attempt."""
-    return lambda wildcards, attempt: attempt * needs(
-        wildcards.get("experiment")
-    ).memory(rule, wildcards)
+    return lambda wildcards, attempt: needs(wildcards.get("experiment")).memory(rule)(
+        wildcards, attempt
+    )
 
 
 def minutes(rule: str):
     """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
-    return lambda wildcards, attempt: attempt * needs(
-        wildcards.get("experiment")
-    ).minutes(rule, wildcards)
+    return lambda wildcards, attempt: needs(wildcards.get("experiment")).minutes(rule)(
+        wildcards, attempt
+    )
 
 
 def reported(make):

@@ -25,6 +25,7 @@ from typing import Any
 from random_mask.artifacts.machine import machine
 from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
+from random_mask.workflow.experiments import Library
 from random_mask.workflow.progress import duration
 from random_mask.workflow.work import UNKNOWN, JobWork, Workload, price
 
@@ -127,12 +128,20 @@ def dry_run(configfile: Path) -> list[Any]:
 def planned(experiment: Experiment, configfile: Path) -> list[Job]:
     """Return the jobs of an experiment; see `dry_run`."""
     told = dry_run(configfile)
-    workload = Workload(experiment)
+    library = Library()
+    workloads = {experiment.experiment: Workload(experiment)}
+
+    def work(job: Any) -> JobWork:
+        name = job.wildcards.get("experiment")
+        if name and name not in workloads:  # another one that this one's forget set is chosen by
+            workloads[name] = Workload(library.plan(name).experiment)
+        return workloads[name or experiment.experiment].of(job.rule_name, SimpleNamespace(**job.wildcards))
+
     maker = {path: number for number, job in enumerate(told) for path in job.output}
     return [
         Job(
             rule=job.rule_name,
-            work=workload.of(job.rule_name, SimpleNamespace(**job.wildcards)),
+            work=work(job),
             after=frozenset(maker[path] for path in job.input if path in maker),
             priority=job.priority,
         )

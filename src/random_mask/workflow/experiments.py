@@ -74,9 +74,7 @@ class Library:
             path = Path("config", f"{name}.yaml")
             if not path.exists():
                 known = sorted(file.stem for file in path.parent.glob("*.yaml") if file != REPORTED)
-                raise InputError(
-                    f"{path}: no such file, and so no experiment {name}; there are {', '.join(known)}"
-                )
+                raise InputError(f"{path}: no such file; the experiments here are {', '.join(known)}")
             experiment = load(path)
             if experiment.experiment != name:
                 raise InputError(

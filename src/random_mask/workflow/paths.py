@@ -106,7 +106,7 @@ class Plan:
             return f"{name}: a folder; name a file in `data` of the configuration"
         return (
             f"{name}: no such file or folder, but the experiment {self.experiment.experiment} needs it; put "
-            "it there, or correct its name in `data` of the configuration; its head may say where it comes from"
+            "it there (the head of its configuration may say where it is from), or correct its name in `data`"
         )
 
     @property

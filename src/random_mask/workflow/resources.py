@@ -7,6 +7,8 @@ asks for as much again at every further attempt.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from random_mask.data.settings import ARCHIVES, DATASET_SIZES
@@ -53,13 +55,11 @@ FACTOR = 2
 """By which requests exceed the estimates."""
 
 Wildcards = Any
-FIXED = {"download": (2 * (TORCH_MB + ARCHIVE_MB), 31)}
-OTHERWISE = (1000, 5)
-"""MB and minutes of the jobs that belong to no experiment, by rule; those of the paper are alike."""
+Request = Callable[[Wildcards, int], int]
 
 
 class JobResources:
-    """What the jobs of one experiment ask for at their first attempt, or those that belong to none."""
+    """What the jobs of one experiment ask for, or those that belong to none, such as the paper's."""
 
     def __init__(self, experiment: Experiment | None):
         """Take a configuration."""
@@ -72,17 +72,14 @@ class JobResources:
         self.area = (experiment.data.image_size / 32) ** 2
         self.rates = {unit: each * (self.area if unit in BY_PIXELS else 1) for unit, each in SLOW.items()}
 
-    def minutes(self, rule: str, wildcards: Wildcards) -> int:
-        """Return the run time of a job, in minutes."""
-        if self.experiment is None:
-            return FIXED.get(rule, OTHERWISE)[1]
-        return math.ceil(FACTOR * self.seconds(rule, wildcards) / 60)
+    def minutes(self, rule: str) -> Request:
+        """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
+        return lambda wildcards, attempt: math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
 
-    def memory(self, rule: str, wildcards: Wildcards) -> int:
-        """Return the memory of a job, in MB."""
-        if self.experiment is None:
-            return FIXED.get(rule, OTHERWISE)[0]
-        return math.ceil(FACTOR * self._megabytes(self.experiment, rule, wildcards) / 500) * 500
+    def memory(self, rule: str) -> Request:
+        """Return the memory of a rule's jobs, in MB, as a function of wildcards and attempt."""
+        megabytes = partial(self._megabytes, self.experiment, rule) if self.experiment else _of_none(rule)
+        return lambda wildcards, attempt: math.ceil(FACTOR * megabytes(wildcards) / 500) * 500 * attempt
 
     def models(self, rule: str, wildcards: Wildcards) -> int:
         """Return how many models a job trains."""
@@ -91,7 +88,7 @@ class JobResources:
     def seconds(self, rule: str, wildcards: Wildcards) -> float:
         """Return what a job takes of a slow core."""
         if self.experiment is None:
-            return 60.0 * self.minutes(rule, wildcards) / FACTOR
+            return SLOW["downloads" if rule == "download" else "report"]
         return price(self.workload.of(rule, wildcards), self.rates)
 
     def _megabytes(self, experiment: Experiment, rule: str, wildcards: Wildcards) -> float:
@@ -119,3 +116,7 @@ class JobResources:
                 return TORCH_MB + ARCHIVE_MB + 2 * images * IMAGE_MB + pixels
             case _:
                 return NUMPY_MB + pixels
+
+
+def _of_none(rule: str) -> Callable[[Wildcards], float]:
+    return lambda wildcards: TORCH_MB + ARCHIVE_MB if rule == "download" else NUMPY_MB
