@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from random_mask.artifacts.files import read_npz, write_npz, write_text
+from random_mask.artifacts.shards import read_works, write_works
 from random_mask.data.splits import SPLITS, split_as_csv
 from random_mask.errors import InputError
 from random_mask.metrics.competition import logit_scaled_confidence
-from random_mask.stages import evaluate, judging
+from random_mask.stages import condense, evaluate, judging
 from random_mask.stages.judging import read_stored
+from random_mask.training.cost import Work
 
 SIZES = {"retain": 9, "forget": 4, "validation": 3, "test": 5}
 
@@ -61,7 +63,7 @@ def test_a_score_that_would_be_divided_by_nothing_is_explained(tmp_path, split_t
     arrays = read_npz(path)
     write_npz(path, arrays | {"accuracy_test": np.zeros(4)})
     outputs = {"row": tmp_path / "row.json", "examples": tmp_path / "examples.npz"}
-    settings = judging.Settings(seed=1, replicates=2, models=4)
+    settings = judging.FleetSettings(seed=1, replicates=2, models=4)
     with pytest.raises(InputError, match=r"^mine: no score \(retrained\.test_accuracy is 0 .*; train longer"):
         evaluate.main(
             settings=settings,
@@ -73,3 +75,36 @@ def test_a_score_that_would_be_divided_by_nothing_is_explained(tmp_path, split_t
             **outputs,
         )
     assert not any(output.exists() for output in outputs.values())
+
+
+@pytest.fixture
+def condensed_fleet(tmp_path, split_table):
+    """A fleet of four models, and the same condensed."""
+    path = shard(tmp_path, 4)
+    arrays = read_npz(path) | {"model": np.arange(4)}
+    write_npz(path, arrays)
+    cost = path.with_suffix(".json")
+    write_works(cost, [Work(1, 2, 3.0, 4)] * 4)
+    kept = tmp_path / "kept.npz"
+    condense.main(
+        fleet=[path], costs=[cost], split_table=split_table, output=kept, cost=tmp_path / "kept.json"
+    )
+    assert read_works(tmp_path / "kept.json") == read_works(cost)
+    return path, kept
+
+
+def test_a_condensed_fleet_is_judged_as_the_whole_one(condensed_fleet, split_table):
+    whole, kept = (read_stored([path], split_table) for path in condensed_fleet)
+    first = read_stored([condensed_fleet[1]], split_table, models=3)
+    for split in SPLITS:
+        np.testing.assert_array_equal(kept.confidences(split), whole.confidences(split))
+        np.testing.assert_array_equal(kept.accuracy(split), whole.accuracy(split))
+        np.testing.assert_array_equal(first.confidences(split), whole.confidences(split)[:3])
+    assert not any(name.startswith("logits") for name in kept.arrays)
+
+
+def test_a_condensed_fleet_of_other_images_is_refused(condensed_fleet, split_table):
+    text = split_table.read_text().replace("0,0,retain", "99,0,retain")
+    write_text(split_table, text)
+    with pytest.raises(InputError, match=r"kept\.npz: not of the images in .*split\.csv; .* Remove `oracle`"):
+        read_stored([condensed_fleet[1]], split_table)

@@ -25,6 +25,7 @@ def check(plan: Plan) -> None:
         problem := first_damaged(plan.results)
         or plan.missing_data()
         or plan.unusable_function()
+        or plan.unusable_oracle()
     ):
         raise InputError(problem)
     for caution in plan.experiment.cautions():

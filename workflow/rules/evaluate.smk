@@ -201,6 +201,34 @@ rule collect:
         "--mask-shares {output.mask_shares:q} --cost {output.cost:q} --run-file {output.run_file:q} 2> {log:q}"
 
 
+rule condense:
+    """Condense a retrained fleet into what judging needs of it, to be kept."""
+    input:
+        fleet=lambda wildcards: plan(wildcards).fleet(wildcards.fleet),
+        costs=lambda wildcards: plan(wildcards).fleet(wildcards.fleet, "json"),
+        split_table=rules.prepare_data.output.split_table,
+        code=stage_code("condense"),
+    output:
+        fleet="results/{experiment}/retrained/{fleet}/models.npz",
+        cost="results/{experiment}/retrained/{fleet}/models.json",
+    log:
+        "results/{experiment}/logs/condense/{fleet}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/condense/{fleet}.tsv"
+    wildcard_constraints:
+        fleet="oracle|retrain",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("condense"),
+        runtime=minutes("condense"),
+    message:
+        "Condensing the {wildcards.fleet} fleet"
+    shell:
+        "python -m random_mask.stages.condense --fleet {input.fleet:q} --costs {input.costs:q} "
+        "--split-table {input.split_table:q} --output {output.fleet:q} --cost {output.cost:q} 2> {log:q}"
+
+
 rule choose:
     """Choose the hyper-parameters of each method that is tuned: those of its best trial."""
     input:

@@ -162,6 +162,7 @@ rule provenance:
             rules.page.output[0],
             rules.tables.output[0],
             *plan(wildcards).chosen,
+            *plan(wildcards).condensed,
         ],
         code=stage_code("provenance"),
     output:

@@ -15,10 +15,11 @@ from random_mask.errors import InputError
 __all__ = ["KEPT", "keep"]
 
 KEPT = (
-    *("scores.csv", "comparisons.csv", "scores_by_n.csv", "measures.csv", "simulation.csv", "claims.csv"),
+    *("scores.csv", "comparisons.csv", "scores_by_n.csv", "measures.csv", "claims.csv"),
     *("examples.npz", "masks.csv", "costs.csv", "run.json"),
 )
-"""What is kept of a run, each file with the record of its making; of a search `chosen.yaml`, too."""
+"""What is kept of a run, each file with the record of its making; of a search `chosen.yaml`, too, and of all
+others the condensed fleets of retrained models."""
 
 
 def keep(folder: Path, into: Path) -> list[Path]:
@@ -41,6 +42,10 @@ def keep(folder: Path, into: Path) -> list[Path]:
     if target.resolve() == folder.resolve():
         raise InputError(f"{folder}: is kept already; give the folder of a run, such as results/{name}")
     names = [*KEPT, *(["chosen.yaml"] if search else [])]
+    fleets = folder.glob("retrained/*/models.*")
+    names += sorted(
+        str(path.relative_to(folder)) for path in fleets if path.suffixes in ([".npz"], [".json"])
+    )
     for one in names:
         verify(folder / one)
     if not into.is_dir():
@@ -51,6 +56,7 @@ def keep(folder: Path, into: Path) -> list[Path]:
     shutil.copyfile(folder / "provenance.json", kept[1])
     for one in names:
         for source in (folder / one, record_of(folder / one)):
-            kept.append(target / source.name)
+            kept.append(target / source.relative_to(folder))
+            kept[-1].parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, kept[-1])
     return kept

@@ -280,6 +280,9 @@ class Experiment(Section):
     """Trials by which hyper-parameters are chosen; the choice is in `results/<experiment>/chosen.yaml`."""
     tuned: Tuned | None = None
     """Methods that an earlier search chose, in addition."""
+    oracle: str | None = None
+    """A folder of `reference/` whose retrained fleets are taken instead of training any: those of the same
+    data, split, recipe and network, of which the first N models are used."""
     relearn: Relearning | None = None
     """How soon the forget set is learned again, as a further measure; computed only if it is given."""
     shards: Shards = Shards()
@@ -297,6 +300,8 @@ class Experiment(Section):
             raise ValueError(
                 f"originals_of_others: {self.originals_of_others}, but there are {self.originals}"
             )
+        if self.oracle and self.relearn:
+            raise ValueError("relearn: needs retrained models themselves; remove it, or `oracle`")
         if self.network not in NETWORKS:
             raise ValueError(f"network: unknown {self.network!r}; known are {', '.join(NETWORKS)}")
         earlier = getattr(self.data.forget, "of", "")

@@ -27,8 +27,9 @@ def main(
 ) -> None:
     """Write the row of one method and original model, and what each forget example contributes to it."""
     images, _ = read_split(read_text(split_table), str(split_table))
-    oracle_fleet = read_stored(oracle, split_table)
-    fleet = read_stored(unlearned, split_table, copies=settings.models if method == "original" else 1)
+    oracle_fleet = read_stored(oracle, split_table, models=settings.models)
+    copies = settings.models if method == "original" else 1
+    fleet = read_stored(unlearned, split_table, copies=copies, models=settings.models)
     judged, retrained = (one.with_confidences(one.confidences("forget")) for one in (fleet, oracle_fleet))
     try:
         intervals = score_intervals(

@@ -37,7 +37,8 @@ class StoredFleet:
     """The models of a fleet, and what they were asked.
 
     Attributes:
-        arrays: those of `random_mask.training.loop.summarise`, each with a leading models axis.
+        arrays: those of `random_mask.training.evaluation.summarise`, each with a leading models axis; of a
+            condensed fleet (see `stages.condense`) with `confidences_<split>` in place of the logits.
         labels: of the images of each split, of which the logits of the first are stored.
     """
 
@@ -46,6 +47,8 @@ class StoredFleet:
 
     def confidences(self, split: str) -> np.ndarray:
         """Return the logit-scaled confidences [models, images] of those images of a split that are stored."""
+        if f"confidences_{split}" in self.arrays:
+            return self.arrays[f"confidences_{split}"]
         logits = self.arrays[f"logits_{split}"]
         # Model by model: in double precision all logits at once would need several times their memory.
         labels = self.labels[split][: logits.shape[1]]
@@ -60,16 +63,28 @@ class StoredFleet:
         return Fleet(confidences, self.accuracy("retain"), self.accuracy("test"))
 
 
-def read_stored(shards: Sequence[Path], split_table: Path, *, copies: int = 1) -> StoredFleet:
-    """Read the shards of a fleet and the labels of its images, of `split.csv`.
+def read_stored(
+    shards: Sequence[Path], split_table: Path, *, copies: int = 1, models: int | None = None
+) -> StoredFleet:
+    """Read the shards of a fleet, or a condensed one, and the labels of its images, of `split.csv`.
 
     Each model is taken `copies` times: the original model, which has forgotten nothing, stands for all runs.
+    Of a condensed fleet, the first `models` are taken.
 
     Raises:
         InputError: if a file is damaged, or the fleet was not judged on these images.
     """
-    _, labels = read_split(read_text(split_table), str(split_table))
+    images, labels = read_split(read_text(split_table), str(split_table))
     arrays = read_fleet(shards)
+    if "confidences_forget" in arrays:
+        asked = [("image", images), ("label", labels)]
+        same = [np.array_equal(arrays.pop(f"{n}_{s}"), of[s]) for n, of in asked for s in SPLITS]
+        if not all(same):
+            raise InputError(
+                f"{shards[0]}: not of the images in {split_table}; is the data set another version? Remove "
+                "`oracle` from the configuration"
+            )
+        return StoredFleet({name: array[:models] for name, array in arrays.items()}, labels)
     stored = {split: arrays[f"logits_{split}"].shape[1] for split in SPLITS}
     if stored["forget"] != len(labels["forget"]) or any(
         stored[split] > len(labels[split]) for split in SPLITS

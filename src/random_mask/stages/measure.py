@@ -37,8 +37,9 @@ def main(
     If models were made to relearn, `relearned` are the losses of this fleet, unless it is the original model,
     and of the oracle; `start` is then the fleet of the original model.
     """
-    oracle_fleet = read_stored(oracle, split_table)
-    fleet = read_stored(unlearned, split_table, copies=settings.models if method == "original" else 1)
+    oracle_fleet = read_stored(oracle, split_table, models=settings.models)
+    copies = settings.models if method == "original" else 1
+    fleet = read_stored(unlearned, split_table, copies=copies, models=settings.models)
     # The retrained fleet is the same for every original model, and so are its measures, but for relearn time.
     seed = seed_of(settings.seed, "measures", 0 if method == "retrain" else original, method)
     found = measures_of(fleet, oracle_fleet, seed=seed, replicates=settings.replicates)

@@ -13,13 +13,15 @@ from random_mask.data.folders import Listing, fingerprint, listing
 from random_mask.data.settings import ARCHIVES
 from random_mask.data.splits import read_split
 from random_mask.errors import InputError
-from random_mask.experiment.config import Experiment
+from random_mask.experiment.config import Experiment, load
 from random_mask.methods import catalogue
 from random_mask.methods.own.function import check, files_of, located
 from random_mask.methods.random_mask import RandomMask
 
 __all__ = ["Plan", "as_settings", "paper_sources", "shards"]
 
+RETRAINED = ("oracle", "retrain")
+"""The fleets of retrained models: what all methods are compared with, and the ceiling."""
 UNKNOWN_CLASSES = 10
 """For how many classes memory is asked of an archive of images that has not been read yet."""
 
@@ -59,6 +61,8 @@ class Plan:
         """
         if role.startswith("original/"):
             return [self.path(f"fleets/{role}/models.{suffix}")]
+        if role in RETRAINED and self.experiment.oracle:
+            return [f"{self.experiment.oracle}/retrained/{role}/models.{suffix}"]
         folder = "own" if role.partition("/")[0] in self.experiment.own() else "fleets"
         return [self.path(f"{folder}/{role}/models-{span}.{suffix}") for span in self._spans(role)]
 
@@ -192,6 +196,31 @@ class Plan:
             return str(error)
         return None
 
+    def unusable_oracle(self) -> str | None:
+        """Return why the retrained fleets that the configuration names cannot be taken, if it names any."""
+        experiment, folder = self.experiment, self.experiment.oracle
+        if folder is None:
+            return None
+        where = f"{experiment.experiment}: oracle: {folder}"
+        if not Path(folder, "config.yaml").exists() or not Path(self.fleet("oracle")[0]).exists():
+            return f"{where}: no retrained fleets there; name a folder of reference/ that has some"
+        kept = load(Path(folder, "config.yaml"))
+        for key in ("seed", "data", "training", "network"):
+            own, other = (
+                (Plan(one).data if key == "data" else getattr(one, key)) for one in (experiment, kept)
+            )
+            if own != other:
+                return f"{where}: another `{key}` than here; make it the same, or remove `oracle` to retrain"
+        if experiment.models > kept.models:
+            return f"{where}: has {kept.models} models; lower `models`, which is {experiment.models}"
+        return None
+
+    @property
+    def condensed(self) -> list[str]:
+        """The retrained fleets as they are kept, for those who take them as their oracle."""
+        made = not self.experiment.oracle and not self.experiment.search
+        return [self.path(f"retrained/{role}/models.npz") for role in RETRAINED if made]
+
     def steps(self, method: str) -> list[dict[str, Any]]:
         """Return the steps of a method; none of a retrained fleet."""
         known = self.experiment.all_methods()
@@ -225,7 +254,7 @@ class Plan:
 
     def _spans(self, role: str) -> list[str]:
         n, size = self.experiment.models, self.experiment.shards
-        per_job = size.retrain if role in ("oracle", "retrain") else size.unlearn
+        per_job = size.retrain if role in RETRAINED else size.unlearn
         return [f"{first:04d}-{last:04d}" for first, last in shards(n, per_job)]
 
     def role(self, method: str, original: int | str) -> str:

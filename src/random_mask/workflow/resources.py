@@ -108,7 +108,7 @@ class JobResources:
                 return TORCH_MB + pixels + model + self.models(rule, wildcards) * each
             case "mask":  # a byte a weight while masks are drawn
                 return NUMPY_MB + MODEL_MB * (1 + len(models_of(wildcards)) / 4)
-            case "evaluate" | "measure":  # two fleets, joined from their shards
+            case "evaluate" | "measure" | "condense":  # two fleets, joined from their shards
                 return NUMPY_MB + 4 * experiment.models * logits
             case "prepare_data" if data.name in ARCHIVES:
                 # All images as they come in the archive and in one array, whichever of them are used.
