@@ -1,16 +1,14 @@
-# make paper    set up everything, run the default experiment, build results/digits/paper.pdf
-# make report   the same, then results/digits/report.html: figures, tables and paper in one page for a browser
+# make paper    set up everything, run the digits experiment, build results/paper.pdf
 # make test     set up everything, run the tests
 # make test-cluster   run the workflow on a SLURM of one node, which root sets up for it
 # make setup    only create .venv from the lock
 #
 # PYTHON=python3.12   another interpreter (3.11 or newer)
 # CORES=8             how many cores to use (default: all)
-# CONFIG=config/smoke.yaml   another experiment
+# RUN=all       experiments of the paper that are run here (all, none, or names with commas; default: config/paper.yaml)
 
 PYTHON ?= python3
 CORES ?= all
-CONFIG ?= config/digits.yaml
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -20,17 +18,13 @@ TEX := latexmk texlive-latex-base texlive-latex-recommended texlive-latex-extra 
 	texlive-fonts-recommended texlive-science lmodern
 
 .DEFAULT_GOAL := help
-.PHONY: help paper report test test-cluster setup tex lock schema drawing claims format clean
+.PHONY: help paper test test-cluster setup tex lock schema drawing claims format clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p; /^$$/q' Makefile
 
 paper: setup tex
-	@$(IN_VENV) random-mask config $(CONFIG)
-	@$(IN_VENV) snakemake --cores $(CORES) --configfile $(CONFIG)
-
-report: paper
-	@$(IN_VENV) snakemake --report results/$$(sed -n 's/^experiment: *//p' $(CONFIG))/report.html --configfile $(CONFIG)
+	@$(IN_VENV) snakemake --cores $(CORES) $(if $(RUN),--config run=$(RUN))
 
 test: setup tex
 	@$(IN_VENV) python -m pytest -m "not cluster" --numprocesses auto --dist loadgroup
@@ -82,7 +76,7 @@ schema: setup
 		> workflow/schemas/config.schema.json
 
 drawing: setup
-	@$(IN_VENV) sh -c 'snakemake --rulegraph mermaid-js | python workflow/scripts/drawing.py README.md'
+	@$(IN_VENV) sh -c 'snakemake --rulegraph mermaid-js | python workflow/scripts/drawing.py CONTRIBUTING.md'
 
 # The kept results are judged by today's claims, then what readers are told of them is written.
 claims: setup

@@ -59,7 +59,7 @@ def test_a_configuration_of_another_name_is_refused(folder):
         Library().plan("mine")
 
 
-@pytest.mark.parametrize("name", ["paper", "download"])
+@pytest.mark.parametrize("name", ["paper", "try"])
 def test_a_name_that_is_taken_is_refused(folder, name):
     content = yaml.safe_load((folder / "config" / "smoke.yaml").read_text()) | {"experiment": name}
     with pytest.raises(InputError, match=rf"^mine.yaml: experiment: results/{name} is taken"):

@@ -22,11 +22,13 @@ class Checkout:
 
     root: Path
 
-    def snakemake(self, *arguments: str, config: str | Path = "config/smoke.yaml", path: str | None = None):
+    def snakemake(
+        self, *arguments: str, config: str | Path | None = "config/smoke.yaml", path: str | None = None
+    ):
         """Run snakemake as a user does, and return the finished process; its output is in `stdout`."""
         program = Path(sys.executable).parent / "snakemake"
         return subprocess.run(
-            [program, "--cores", "2", *arguments, "--configfile", str(config)],
+            [program, "--cores", "2", *arguments, *given(config)],
             cwd=self.root,
             env={**os.environ, "PATH": path or os.environ["PATH"]},
             stdout=subprocess.PIPE,
@@ -34,20 +36,24 @@ class Checkout:
             text=True,
         )
 
-    def planned(self, *arguments: str, config: str | Path = "config/smoke.yaml") -> set[str]:
+    def planned(self, *arguments: str, config: str | Path | None = "config/smoke.yaml") -> set[str]:
         """Return the rules that Snakemake would run."""
         _, _, table = self.plan(*arguments, config=config).partition("Job stats:\n")
         rows = [line.split() for line in table.partition("\n\n")[0].splitlines()[2:]]
         return {rule for rule, _ in rows} - {"total"}
 
-    def plan(self, *arguments: str, config: str | Path = "config/smoke.yaml") -> str:
+    def plan(self, *arguments: str, config: str | Path | None = "config/smoke.yaml") -> str:
         """Return what a dry run prints."""
-        returncode, printed = dry_run(self.root, [*arguments, "--configfile", str(config)])
+        returncode, printed = dry_run(self.root, [*arguments, *given(config)])
         assert returncode == 0, printed
         return printed
 
     def result(self, name: str) -> Path:
         return self.root / "results" / "smoke" / name
+
+
+def given(config: str | Path | None) -> list[str]:
+    return [] if config is None else ["--configfile", str(config)]
 
 
 def checkout(folder: Path) -> Checkout:
@@ -67,7 +73,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, worker_id) -> Checkout:
-    """A checkout in which the smoke experiment has been run to the PDF. Leave it as it is.
+    """A checkout in which the smoke experiment has been run. Leave it as it is.
 
     It is run once, by the first of pytest's processes that asks for it.
     """

@@ -19,13 +19,13 @@ DATA = {"prepare_data"}
 TRAIN = {"train_original", "retrain"}
 UNLEARN = {"mask", "unlearn"}
 JUDGE = {"evaluate", "measure", "compare", "scores_by_n"}
-REPORT = {"collect", "scores", "claims", "figures", "tables", "paper", "provenance"}
+REPORT = {"collect", "scores", "claims", "figures", "tables", "page", "provenance"}
 UNLEARNING = UNLEARN | {"relearn"} | JUDGE | REPORT
-AFTER_TRAINING = TRAIN | UNLEARNING
-EVERYTHING = DATA | AFTER_TRAINING | {"simulate"}
+AFTER_TRAINING = TRAIN | UNLEARNING | {"condense"}
+EVERYTHING = DATA | AFTER_TRAINING
 REPAIR = UNLEARNING - {"mask"}
 # How methods are called and what they are compared with trains nothing.
-SHOWING = {"figures", "tables", "paper", "provenance"}
+SHOWING = {"figures", "tables", "page", "provenance"}
 COMPARING = {"compare"} | REPORT - {"collect"}
 # What is collected are the arrays behind the score.
 MEASURING = {"measure"} | REPORT - {"collect"}
@@ -42,20 +42,20 @@ TABLE = {
     "data.title": ("Digits", SHOWING),
     "data.path": ONE_VALUE,
     "data.groups": ONE_VALUE,
-    "data.leave_out": ("config/lists/digits-judged.txt", EVERYTHING - {"simulate"}),
-    "data.duplicates": ("error", EVERYTHING - {"simulate"}),
-    "data.image_size": (64, EVERYTHING - {"simulate"}),
-    "data.normalise": (False, EVERYTHING - {"simulate"}),
-    "data.train": (130, EVERYTHING - {"simulate"}),
-    "data.validation": (33, EVERYTHING - {"simulate"}),
-    "data.test": (65, EVERYTHING - {"simulate"}),
-    "data.forget.kind": ("mislabelled", EVERYTHING - {"simulate"}),
-    "data.forget.size": (17, EVERYTHING - {"simulate"}),
+    "data.leave_out": ("config/lists/digits-judged.txt", EVERYTHING),
+    "data.duplicates": ("error", EVERYTHING),
+    "data.image_size": (64, EVERYTHING),
+    "data.normalise": (False, EVERYTHING),
+    "data.train": (130, EVERYTHING),
+    "data.validation": (33, EVERYTHING),
+    "data.test": (65, EVERYTHING),
+    "data.forget.kind": ("mislabelled", EVERYTHING),
+    "data.forget.size": (17, EVERYTHING),
     # Fleets of one more original; the oracle and the first original stay.
     "originals": (2, {"train_original", "evaluate", "measure", "compare", "relearn"} | UNLEARN | REPORT),
     # There is but one original.
     "originals_of_others": (1, SHOWING),
-    "models": (8, {"retrain"} | UNLEARN | JUDGE | REPORT),
+    "models": (8, {"retrain", "condense"} | UNLEARN | JUDGE | REPORT),
     "replicates": (101, JUDGE | REPORT),
     # What it is by default.
     "ratio_sweep.of": ("random_mask", SHOWING),
@@ -63,13 +63,13 @@ TABLE = {
     "ratio_sweep.ratios": ([0.1], UNLEARNING - {"scores_by_n"}),
     "search": (
         {"trials": 1, "budget": 1.0, "spaces": {"finetune": {"finetune.learning_rate": [0.1]}}},
-        # What is searched is run in trials alone, so that a method is missing of which the paper speaks.
-        {"unlearn", "evaluate", "choose"} | REPORT - {"paper"},
+        {"unlearn", "evaluate", "choose"} | REPORT,
     ),
-    # The file of an earlier search, which this checkout has not.
+    # The file of an earlier search, and fleets that were kept, which this checkout has not.
     "tuned": ONE_VALUE,
+    "oracle": ONE_VALUE,
     "relearn.models": (3, RELEARNING),
-    "shards.retrain": (2, {"retrain"} | JUDGE | REPORT),
+    "shards.retrain": (2, {"retrain", "condense"} | JUDGE | REPORT),
     "shards.unlearn": (2, UNLEARNING),
 }
 STEP = {
@@ -82,9 +82,9 @@ STEP = {
     "compare_with": (["finetune", "retrain", "random_mask_described"], COMPARING),
     # What is tuned and main is compared with all others, and claims know it.
     "tuned_from": ("mine", COMPARING),
-    # Another perturbation, or a drawn ratio, would have no sweep; without this filter there is no paper.
+    # Another perturbation, or a drawn ratio, would have no sweep.
     "perturb.name": ONE_VALUE,
-    "perturb.spare": ("described", UNLEARNING - {"paper"}),
+    "perturb.spare": ("described", UNLEARNING),
     "perturb.ratio_to": ONE_VALUE,
     "perturb.ratio": (0.4, UNLEARNING),
     "perturb.only": ("inner", UNLEARNING),
@@ -251,18 +251,18 @@ def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished
         path.touch()
     assert copy_of_finished.planned() == set()
     for module, rules in {
-        "report/figures.py": {"figures", "paper", "provenance"},
-        "report/tables.py": {"tables", "paper", "provenance"},
+        "report/figures.py": {"figures", "page", "provenance"},
+        "report/tables.py": {"tables", "provenance"},
         "metrics/klom.py": MEASURING,
         "training/relearning.py": RELEARNING,
         "artifacts/provenance.py": {"provenance"},
-        "metrics/intervals.py": JUDGE | REPORT,
+        "metrics/intervals.py": JUDGE | REPORT | {"condense"},
         "methods/random_mask.py": UNLEARNING | {"tables"},
         "methods/transpose.py": set(),
         "methods/losses/distil.py": set(),
         "methods/losses/cross_entropy.py": AFTER_TRAINING,
         "training/loop.py": AFTER_TRAINING,
-        "data/readers.py": EVERYTHING - {"simulate"},
+        "data/readers.py": EVERYTHING,
         "experiment/config.py": SHOWING,
         "cli.py": set(),
     }.items():
@@ -300,7 +300,7 @@ def test_results_copied_into_a_fresh_clone_are_taken_with_one_command(finished, 
     assert touched.returncode == 0, touched.stdout
     assert fresh.planned() == set()
     (fresh.root / "src" / "random_mask" / "report" / "figures.py").open("a").write("# edited\n")
-    assert fresh.planned() == {"figures", "paper", "provenance", "all"}
+    assert fresh.planned() == {"figures", "page", "provenance", "all"}
 
 
 def test_the_table_has_no_leaf_too_many():

@@ -17,7 +17,7 @@ ARTIFACTS = [
     "fleets/oracle/models-0000-0003.npz",
     "evaluation/finetune/original-0.json",
     "comparisons.csv",
-    "numbers.tex",
+    "tables/scores.tex",
     "figures/scores.pdf",
 ]
 

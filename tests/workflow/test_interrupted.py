@@ -83,7 +83,7 @@ def test_interrupted_runs_end_with_the_same_bytes(finished, fresh):
             shutil.rmtree(fresh.root / "results")
     last = fresh.snakemake(config=config)
     assert last.returncode == 0, last.stdout
-    for name in ("scores.csv", "comparisons.csv", "scores_by_n.csv", "measures.csv", "paper.pdf"):
+    for name in ("scores.csv", "comparisons.csv", "scores_by_n.csv", "measures.csv", "claims.csv"):
         assert fresh.result(name).read_bytes() == finished.result(name).read_bytes(), name
     for figure in finished.result("figures").glob("*.pdf"):
         assert fresh.result(f"figures/{figure.name}").read_bytes() == figure.read_bytes(), figure.name

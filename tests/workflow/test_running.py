@@ -36,4 +36,4 @@ def test_what_is_commented_out_for_a_cluster_is_understood(fresh):
     path.write_text(text)
     assert lines == 11
     assert {"default-resources", "slurm-status-command", "set-resources"} <= yaml.safe_load(text).keys()
-    assert {"retrain", "unlearn", "paper"} <= fresh.planned("--workflow-profile", "profiles/slurm")
+    assert {"retrain", "unlearn", "page"} <= fresh.planned("--workflow-profile", "profiles/slurm")

@@ -93,7 +93,7 @@ def cancel_training(made: Checkout, process: subprocess.Popen) -> str:
     (number,) = [
         number
         for number, comment in map(str.split, ask("squeue", "--noheader", "--format=%i %k").splitlines())
-        if comment == "rule_retrain_wildcards_oracle_0000_0003"
+        if comment == "rule_retrain_wildcards_smoke_oracle_0000_0003"
     ]
     ask("scancel", number)
     return number
@@ -113,14 +113,14 @@ def asked_for(number: str) -> tuple[int, int]:
 def test_a_killed_job_is_retried_with_more_time_and_memory(run):
     assert run.returncode == 0, run.output
     assert f"SLURM-job '{run.cancelled}' failed, SLURM status is: 'CANCELLED'" in run.output
-    attempts = {path.stem for path in run.logs() if path.parent.name == "oracle_0000_0003"}
+    attempts = {path.stem for path in run.logs() if path.parent.name == "smoke_oracle_0000_0003"}
     (second,) = attempts - {run.cancelled}
     for first, more in zip(asked_for(run.cancelled), asked_for(second), strict=True):
         assert more == 2 * first
 
 
 def test_results_are_those_of_a_local_run(run, finished):
-    for name in ("scores.csv", "comparisons.csv", "paper.pdf"):
+    for name in ("scores.csv", "comparisons.csv", "figures/scores.pdf"):
         assert run.made.result(name).read_bytes() == finished.result(name).read_bytes(), name
 
 
@@ -137,7 +137,7 @@ def test_short_jobs_share_submissions(run):
     jobs, submissions = int(steps) - 1, len(run.submissions()) - 1
     assert submissions < jobs / 2
     folders = " ".join(path.parent.name for path in run.logs())
-    assert all(f"group_{name}_" in folders for name in ("unlearn", "evaluate", "compare", "report", "paper"))
+    assert all(f"group_{name}_" in folders for name in ("unlearn", "evaluate", "compare", "report", "page"))
 
 
 def test_nothing_is_left_to_do_for_a_local_run(run):

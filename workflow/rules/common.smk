@@ -89,7 +89,7 @@ def made_here() -> list[str]:
 
 wildcard_constraints:
     # Other folders of `results` are no experiments.
-    experiment=r"(?!download/|paper/)[a-z0-9][a-z0-9_-]*",
+    experiment=r"(?!(download|paper|slurm-logs|try)/)[a-z0-9][a-z0-9_-]*",
     first=r"\d{4}",
     last=r"\d{4}",
     original=r"\d+",

@@ -19,7 +19,7 @@ from random_mask.workflow.paths import Plan
 
 __all__ = ["Library", "Paper", "Reported", "read_reported"]
 
-TAKEN = ("download", "paper")
+TAKEN = ("download", "paper", "slurm-logs", "try")
 """Folders of `results/` that are no experiments."""
 REFERENCE = Path("reference")
 """The authors' own results, a folder for each experiment: small, and in git."""
