@@ -84,9 +84,7 @@ rule tables:
         measures=rules.scores.output.measures,
         masks=rules.collect.output.mask_shares,
         costs=rules.collect.output.cost,
-        run_file=rules.collect.output.run_file,
         claims=rules.claims.output,
-        tuned=lambda wildcards: plan(wildcards).tuned,
         code=stage_code("tables"),
     output:
         [
@@ -112,8 +110,7 @@ rule tables:
     shell:
         "python -m random_mask.stages.tables --settings {params.settings:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --measures {input.measures:q} --masks {input.masks:q} "
-        "--costs {input.costs:q} --run-file {input.run_file:q} --claims {input.claims:q} "
-        "--tuned {input.tuned:q} --output {output:q} 2> {log:q}"
+        "--costs {input.costs:q} --claims {input.claims:q} --output {output:q} 2> {log:q}"
 
 
 rule page:
@@ -272,7 +269,7 @@ rule paper_tables:
         "python -m random_mask.stages.paper_tables --settings {params.settings:q} "
         "--results {input.results:q} --claims {input.claims:q} --tuned {input.tuned:q} "
         "--simulation {input.simulation:q} --reference {input.reference:q} "
-        "--numbers {output.numbers:q} --tables {output.tables:q} --verdicts {output.verdicts:q} 2> {log:q}"
+        "--numbers-file {output.numbers:q} --tabulars {output.tables:q} --verdicts {output.verdicts:q} 2> {log:q}"
 
 
 rule paper:

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import yaml
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-from scipy.stats import t
 
 from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
-from random_mask.metrics.intervals import CONFIDENCE, Interval
+from random_mask.metrics.intervals import Interval
+from random_mask.metrics.spread import shift, spread_ratio
 from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
 from random_mask.report.originals import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, differences, pooled
 from random_mask.settings import Number, Section
@@ -31,11 +31,11 @@ __all__ = [
     "SUPPORTED",
     "Claim",
     "Results",
+    "asked_of",
     "criterion",
     "judge",
     "read_claims",
     "sentence",
-    "spread_ratio",
 ]
 
 FEWEST_LED = 8
@@ -148,6 +148,21 @@ class Spread(Section):
         return pooled([spread_ratio(a, b) for a, b in fleets])
 
 
+class Shift(Section):
+    """How far a method's mean confidence lies above that of retrained models: see `metrics.spread`."""
+
+    words: ClassVar[str] = "shift of {of}"
+    kind: Literal["shift"]
+    of: str
+
+    def _estimate(self, results: Results) -> Interval:
+        results.need(self.of)
+        originals = results.scores.loc[results.scores["method"] == self.of, "original"]
+        oracle = results.examples["oracle/oracle_confidences"]
+        fleets = [results.examples[f"{self.of}/{number}/confidences"] for number in originals]
+        return pooled([shift(fleet, oracle) for fleet in fleets])
+
+
 class Distance(Section):
     """By a measure, how far a method is from what retraining reaches, less how far another is."""
 
@@ -192,10 +207,8 @@ class Claim(Section):
     """Its name."""
     claim: str
     """What is claimed, as a clause that a sentence can begin or end with."""
-    where: str
-    """The section of the paper where it stands."""
     quantity: Annotated[
-        Difference | Lead | Share | Spread | Distance | RankCorrelation, Field(discriminator="kind")
+        Difference | Lead | Share | Spread | Shift | Distance | RankCorrelation, Field(discriminator="kind")
     ]
     """What decides."""
     relation: Literal["above", "below", "within"]
@@ -204,10 +217,8 @@ class Claim(Section):
     """The bound of the relation."""
     models: Annotated[int, Field(ge=2)] = 16
     """The smallest number of models a fleet at which the claim is tested."""
-    config: str
-    """The experiment that tests it: a file of `config/`."""
-    minutes: Annotated[int, Field(ge=1)]
-    """About how long that takes on two cores."""
+    experiments: Annotated[list[str], Field(min_length=1)]
+    """Those that judge it, which the paper reports."""
     exploratory: bool = False
     """Whether it was made after results that it is judged by had been seen."""
 
@@ -231,6 +242,12 @@ def read_claims(path: Path) -> list[Claim]:
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"{path}: {sorted(twice)[0]} stands twice; every claim needs a name of its own")
     return claims
+
+
+def asked_of(claims: Sequence[Claim], experiment: str) -> list[Claim]:
+    """Return the claims that an experiment judges: those that name it, or all if none does."""
+    own = [claim for claim in claims if experiment in claim.experiments]
+    return own or list(claims)
 
 
 def judge(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
@@ -285,29 +302,3 @@ def criterion(claim: Claim) -> str:
 
 def _are(number: int) -> str:
     return f"is {number}" if number == 1 else f"are {number}"
-
-
-def spread_ratio(a: np.ndarray, b: np.ndarray) -> Interval:
-    """Return the ratio of the spreads of two fleets, with its 95 % interval.
-
-    The spread of a fleet at an example is the standard deviation of its models' confidences; the ratio is the
-    geometric mean over the examples. The variance of its logarithm is that of the examples' logarithms over
-    their number, and the jackknife's over the models of each fleet, whom all examples share.
-
-    Args:
-        a: confidences [models, examples].
-        b: those of the other fleet at the same examples.
-    """
-
-    def logarithms(fleet: np.ndarray) -> np.ndarray:
-        return np.log(np.maximum(fleet.std(axis=0, ddof=1), 1e-12))
-
-    def jackknife(fleet: np.ndarray) -> float:
-        left = [logarithms(np.delete(fleet, model, axis=0)).mean() for model in range(len(fleet))]
-        return (len(fleet) - 1) * float(np.var(left))
-
-    found = logarithms(a) - logarithms(b)
-    variance = found.var(ddof=1) / len(found) + jackknife(a) + jackknife(b)
-    half = t.ppf((1 + CONFIDENCE) / 2, min(len(a), len(b)) - 1) * np.sqrt(variance)
-    middle = found.mean()
-    return Interval(*(float(np.exp(value)) for value in (middle, middle - half, middle + half)))

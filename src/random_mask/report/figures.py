@@ -1,7 +1,8 @@
-"""The figures of the paper. Each function draws one from tables and arrays, and reads no file.
+"""The figures. Each function draws one from tables and arrays, and reads no file.
 
 Throughout, `table` is `scores.csv` unless another file is named, `methods` are unlearning methods in the
-order of the figure, `labels` are theirs, and `fleets` are the arrays of each method's evaluation.
+order of the figure, `labels` are theirs, `fleets` are the arrays of each method's evaluation, and `studies`
+are experiments, each of which gets a panel.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from random_mask.artifacts.files import atomic_write
-from random_mask.metrics.intervals import interval_of_mean
+from random_mask.metrics.intervals import Interval, interval_of_mean
 from random_mask.report.labels import Colour, Labels
 from random_mask.report.measures import FEWEST_METHODS, MEASURES
 from random_mask.report.originals import over_originals
+from random_mask.report.study import Fleets, Study
 
 __all__ = [
     "ablations",
@@ -36,8 +38,12 @@ __all__ = [
     "confidences",
     "epsilons",
     "mask_ratio",
+    "mask_ratios",
     "save",
     "scores",
+    "scores_by_data",
+    "shift_spread",
+    "shift_spreads",
     "training",
 ]
 
@@ -71,8 +77,6 @@ MARKERS = "osD^vP*X<>"
 QUANTITIES = {"score": "score", "forgetting_quality": "forgetting quality"}
 """What the figures of all methods show, and what it is called there."""
 
-Fleets = Mapping[str, Mapping[str, np.ndarray]]
-
 BROWSER_DPI = 180
 """Of PNGs: as wide as a window of 1300 pixels leaves room for in the HTML report."""
 UNDATED = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}, ".png": {"Software": None}}
@@ -101,6 +105,84 @@ def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figur
     return figure
 
 
+def scores_by_data(studies: Sequence[Study]) -> Figure:
+    """Draw the score of each method with its interval, between the floor and the ceiling of each data set."""
+    rows = [["original", *study.experiment.drawn(), "retrain"] for study in studies]
+    height = 0.7 + 0.2 * max(map(len, rows))
+    figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, height))
+    for axes, study, names in zip(panels, studies, rows, strict=True):
+        _bounds(axes, study.scores, "score", vertical=True)
+        for place, method in enumerate(names):
+            of_method = study.scores[study.scores["method"] == method]
+            _points(axes, place, of_method, "score", "o", study.labels.colour(method))
+        axes.set(xlabel="score", xlim=(-0.008, None), title=study.title)
+        _name_rows(axes, [study.labels(method) for method in names])
+    sns.despine(figure)
+    return figure
+
+
+Positions = Mapping[str, tuple[Interval, Interval]]
+"""Shift and spread by method, as `study.shift_and_spread` returns them."""
+
+
+def shift_spread(positions: Positions, methods: Sequence[str], labels: Labels) -> Figure:
+    """Draw for each method how much its confidences spread, against how far their mean is off."""
+    figure, axes = plt.subplots(figsize=(0.75 * WIDTH, 3.0))
+    _positions(axes, positions, ["original", *methods, "retrain"], labels)
+    axes.set(ylabel=SPREAD)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def shift_spreads(studies: Sequence[Study]) -> Figure:
+    """Draw the same for several experiments, the methods that all have in the same way."""
+    figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, 3.1), sharey=True)
+    handles: dict[str, Any] = {}
+    for axes, study in zip(panels, studies, strict=True):
+        names = ["original", *study.experiment.drawn(), "retrain"]
+        _positions(axes, study.positions, names, study.labels)
+        axes.set(title=study.title)
+        found = zip(*axes.get_legend_handles_labels(), strict=True)
+        handles |= {label: handle for handle, label in found if label not in handles}
+    panels[0].set(ylabel=SPREAD)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+SPREAD = "spread, times that of retrained models"
+
+
+def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels: Labels) -> None:
+    """Draw shift and spread of methods with their intervals; lines cross where retrained models are."""
+    axes.axvline(0, color="0.6", lw=0.8, ls=":", zorder=0)
+    axes.axhline(1, color="0.6", lw=0.8, ls=":", zorder=0)
+    for method, marker in zip(methods, cycle(MARKERS), strict=False):
+        x, y = positions[method]
+        axes.errorbar(
+            *([x.estimate], [y.estimate]),
+            xerr=[[x.estimate - x.low], [x.high - x.estimate]],
+            yerr=[[y.estimate - y.low], [y.high - y.estimate]],
+            **labels.style(method) | {"fmt": marker, "ms": 5, "elinewidth": 0.7},
+        )
+    axes.set(xlabel="shift of the mean, in standard deviations\nof retrained models", ylim=(-0.05, None))
+    sns.despine(ax=axes)
+
+
+def mask_ratios(studies: Sequence[Study]) -> Figure:
+    """Draw the score and the accuracies against the mask ratio, a column for each experiment."""
+    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 3.6), sharex="col")
+    for column, study in zip(grid.T, studies, strict=True):
+        base = str(study.experiment.swept_method())
+        _ratio(column[0], column[1], study.scores, study.experiment.ratio_series(), study.labels.colour(base))
+        column[0].set(title=study.title, xlabel="")
+    for row in grid:
+        for axes in row[1:]:
+            axes.set(ylabel="")
+        _legend_above(row[0], columns=3) if row is grid[1] else row[0].legend()
+    sns.despine(figure)
+    return figure
+
+
 def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour | None) -> Figure:
     """Draw forgetting quality and score, and the accuracies, against the mask ratio.
 
@@ -112,6 +194,17 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour 
     if not ratios:
         return _note("no ratio_sweep in the configuration")
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.9))
+    _ratio(left, right, table, ratios, colour)
+    _legend_above(left, columns=2)
+    _legend_above(right, columns=3)
+    sns.despine(figure)
+    return figure
+
+
+def _ratio(
+    left: Axes, right: Axes, table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour | None
+) -> None:
+    """Draw forgetting quality and score into one panel, the accuracies into another."""
     means = over_originals(table).loc[list(ratios.values())].set_axis(list(ratios))
     styles = {
         "forgetting_quality": ("forgetting quality", "s", "--", (0.35, 0.35, 0.35)),
@@ -122,7 +215,6 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour 
         left.errorbar(means.index + shift, means[column], yerr=_errors(means, column), **style)
     _bounds(left, table, "score", vertical=False)
     left.set(xlabel="mask ratio", ylabel="score,\nforgetting quality", ylim=(-0.008, None))
-    _legend_above(left, columns=2)
     for part, line, marker, place in (
         ("retain", "-", "o", 3),
         ("forget", "--", "s", 4),
@@ -131,9 +223,6 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour 
         style = {"marker": marker, "ls": line, "color": sns.color_palette("colorblind")[place], "label": part}
         right.plot(means.index, means[f"{part}_accuracy"], **style)
     right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
-    _legend_above(right, columns=3)
-    sns.despine(figure)
-    return figure
 
 
 def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Labels) -> Figure:

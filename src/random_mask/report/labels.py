@@ -47,6 +47,10 @@ class Labels:
         """Return what a method is called in figures and tables."""
         return f"{self._plain[method]} (tuned)" if method in self._tuned else self._plain[method]
 
+    def known(self, name: str) -> str:
+        """Return what a method is called, and any other name as it is."""
+        return self(name) if name in self._plain else name
+
     def untuned(self, method: str) -> str:
         """Return what a method is called where all are tuned."""
         return self._plain[method]

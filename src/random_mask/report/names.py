@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FIGURES", "PAPER_FIGURES", "PAPER_TABLES", "RESULTS", "TABLES"]
+__all__ = ["ALL", "FIGURES", "LARGE", "MAIN", "PAPER_FIGURES", "PAPER_TABLES", "RESULTS", "TABLES"]
 
 RESULTS = (
     *("scores.csv", "comparisons.csv", "scores_by_n.csv", "measures.csv"),
@@ -17,5 +17,18 @@ FIGURES = (
 """Figures of every experiment."""
 TABLES = ("scores", "comparisons", "measures", "masks", "cost", "claims")
 """Tables of every experiment."""
-PAPER_FIGURES = ("scores",)
-PAPER_TABLES = ("scores",)
+
+MAIN = ("digits", "cifar10_jpeg")
+"""The experiments that the paper is about, beside each other in its figures."""
+ALL, LARGE = "digits-all", "digits-128"
+"""Those with all methods, and with the largest fleets."""
+PAPER_FIGURES = (
+    *("scores", "shift_spread", "mask_ratio", "ablations", "confidences", "epsilons"),
+    *("training", "by_n", "agreement"),
+)
+"""Figures of the paper."""
+PAPER_TABLES = (
+    *("scores", "measures", "more_measures", "all_scores", "all_measures", "recipes", "masks"),
+    *("experiments", "environment", "simulation", "tuning", "claims", "reproduction"),
+)
+"""Tables of the paper."""

@@ -3,7 +3,6 @@ r"""The numbers of the paper: a flat mapping of keys to text, which LaTeX reads 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,11 +12,12 @@ import pandas as pd
 from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import points
 from random_mask.metrics.intervals import Interval
-from random_mask.report.claims import sentence
+from random_mask.report.claims import NOT_TESTABLE
 from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.report.originals import differences, over_originals, pooled_by, rows_of, verdict
+from random_mask.report.originals import differences, over_originals, pooled_by, rows_of
+from random_mask.report.study import Study
 
-__all__ = ["as_tex", "collect", "escape", "plain"]
+__all__ = ["as_tex", "escape", "of_all", "of_claims", "of_study", "plain"]
 
 _NAMES = {"adam": "Adam", "sgd": "SGD", "cross_entropy": "cross entropy"}
 
@@ -40,17 +40,13 @@ KINDS = {"Convolutions": r"conv\d|downsample\.0", **BATCH_NORMS, "Linear layer":
 UNKNOWN = r"\text{--}"
 """What is not known, in text or in a formula."""
 
-UNDECIDED = "neither nearer nor farther, as far as can be told"
-
 ORIGINS = {
     "agreement": "measures.csv and scores.csv (rule scores)",
-    "budget": "the configuration",
-    "claims": "claims.csv (rule claims)",
+    "claims": "claims.csv (rule paper_tables)",
     "compare": "comparisons.csv (rule scores)",
     "config": "the configuration",
     "cost": "costs.csv (rule collect)",
     "data": "the configuration and run.json (rule collect)",
-    "experiment": "the configuration",
     "machine": "run.json (rule collect)",
     "masks": "masks.csv (rule collect)",
     "measures": "measures.csv (rule scores)",
@@ -58,68 +54,74 @@ ORIGINS = {
     "metric": "the configuration: what the metric allows with so many models",
     "model": "run.json (rule collect)",
     "nearness": "measures.csv (rule scores)",
-    "reference": "reference/*/scores.csv",
+    "position": "examples.npz (rule collect)",
     "scores": "scores.csv (rule scores)",
     "simulation": "simulation.csv (rule simulate)",
-    "tuning": "the file that the configuration names as `tuned` (rule choose)",
     "sweep": "the configuration and scores.csv (rule scores)",
+    "tuning": "chosen.yaml (rule choose)",
 }
-"""The file, and the rule that makes it, from which the numbers of each first part of a key are taken."""
+"""The file, and the rule that makes it, from which the numbers of each kind are taken."""
 
 
 def as_tex(numbers: Mapping[str, str]) -> str:
-    r"""Return the definitions of all `\result` keys, each with the file that it was taken from."""
-    lines = [
-        f"\\newresult{{{key}}}{{{value}}}% {ORIGINS[key.partition('/')[0]]}" for key, value in numbers.items()
-    ]
+    r"""Return the definitions of all `\result` keys, each with the file that it was taken from.
+
+    The keys of an experiment begin with its name, and go on with a kind of `ORIGINS`, as other keys begin.
+    """
+    lines = []
+    for key, value in numbers.items():
+        kinds = [part for part in key.split("/")[:2] if part in ORIGINS]
+        lines.append(f"\\newresult{{{key}}}{{{value}}}% {ORIGINS[kinds[0]]}")
     return "\n".join(["% Made by the workflow; do not edit.", *lines]) + "\n"
 
 
-def collect(
-    experiment: Experiment,
-    scores: pd.DataFrame,
-    comparisons: pd.DataFrame,
-    masks: Mapping[str, pd.DataFrame],
-    costs: pd.DataFrame,
-    run: Mapping[str, Any],
-    simulation: pd.DataFrame,
-    measures: pd.DataFrame,
-    choices: Sequence[Mapping[str, Any]],
-    claims: pd.DataFrame,
-    reference_models: int | None = None,
-) -> dict[str, str]:
-    """Return every number and word that the paper takes from the run.
-
-    What is named like a file is its contents; `masks` are its rows by method, `choices` the contents of each
-    `chosen.yaml` that methods are taken from, and `reference_models` is N in the authors' results.
-    """
+def of_study(study: Study) -> dict[str, str]:
+    """Return every number that the paper takes from an experiment, by key; keys begin with its name."""
+    experiment = study.experiment
     # How the work is cut into jobs changes nothing that is printed, and trials have a file of their own.
     configured = experiment.model_dump(mode="json", exclude={"shards", "search", "tuned"})
-    numbers = {"experiment": escape(experiment.experiment)}
-    numbers |= {f"config/{key}": text for key, text in _leaves(configured)}
-    numbers |= _simulation(simulation)
-    numbers |= _derived(experiment, run["model"])
-    numbers |= _scores(scores)
-    numbers |= _comparisons(comparisons)
-    numbers |= _measures(measures, scores, experiment.swept_method(), experiment.unmasked())
-    for method, counts in masks.items():
+    numbers = {f"config/{key}": text for key, text in _leaves(configured)}
+    numbers |= _derived(experiment, study.run["model"])
+    numbers |= _scores(study.scores)
+    numbers |= _positions(study)
+    numbers |= _comparisons(study.comparisons)
+    numbers |= _measures(study.measures, study.scores, experiment.swept_method(), experiment.unmasked())
+    for method, counts in study.mask_counts().items():
         numbers |= _masks(method, counts)
-    numbers |= _sweep(experiment, scores)
-    if reference_models:
-        numbers["reference/models"] = str(reference_models)
-    numbers |= {f"claims/{row.id}": _prose(sentence(row._asdict())) for row in rows_of(claims)}
+    numbers |= _sweep(experiment, study.scores)
+    numbers["cost/models"] = plain(int(study.costs["models"].sum()))
+    numbers["cost/core_hours"] = f"{study.costs['seconds'].sum() / 3600:.1f}"
+    numbers["cost/reference"] = escape(study.run["reference"])
+    numbers |= {f"machine/{key}": escape(value) for key, value in study.run["environment"].items()}
+    return {f"{study.name}/{key}": text for key, text in numbers.items()}
+
+
+def of_all(simulation: pd.DataFrame, choices: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the numbers that belong to no single experiment: of `simulation.csv`, and of searches."""
+    numbers = _simulation(simulation)
     for content in choices:
-        numbers |= {f"tuning/{key}": plain(content[key]) for key in ("experiment", "trials", "models")}
-        numbers["tuning/budget"] = f"{100 * content['budget']:g}"
-    numbers["cost/models"] = str(costs["models"].sum())
-    numbers["cost/core_hours"] = f"{costs['seconds'].sum() / 3600:.2f}"
-    numbers["cost/reference"] = escape(run["reference"])
-    return numbers | {f"machine/{key}": escape(value) for key, value in run["environment"].items()}
+        own = f"tuning/{content['experiment']}"
+        numbers |= {f"{own}/{key}": plain(content[key]) for key in ("trials", "models")}
+        numbers[f"{own}/budget"] = f"{100 * content['budget']:g}"
+    return numbers
 
 
-def _prose(text: str) -> str:
-    """Return text in which LaTeX sees no commands, with minus signs before numbers."""
-    return re.sub(r"(?<![\w.])-(?=\d)", r"\\ensuremath{-}", escape(text))
+def of_claims(judged: pd.DataFrame, experiment: str, origin: str) -> dict[str, str]:
+    r"""Return verdict and estimate of each claim that an experiment judges, for `\claimed` and `\found`.
+
+    Args:
+        judged: rows of `report.claims.judge`.
+        experiment: its name.
+        origin: `run`, or `reference`, for its numbers.
+    """
+    numbers: dict[str, str] = {}
+    for row in rows_of(judged):
+        key = f"claims/{row.id}@{experiment}"
+        numbers |= {key: "opposite" if row.opposite else row.verdict, f"{key}/from": origin}
+        if row.verdict != NOT_TESTABLE:
+            values = (f"{value:z.3f}" for value in (row.estimate, row.low, row.high))
+            numbers[f"{key}/found"] = "${}$ $[{},\\,{}]$".format(*values)
+    return numbers
 
 
 def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -157,7 +159,6 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
         several["budget/share"] = f"{100 * repairs[0].epochs / experiment.training.epochs:.0f}"
     unused = 1 - model["cropped_weights"] / model["weights"]
     return several | {
-        "data/name": escape(experiment.data.title or experiment.data.name),
         "data/retain": plain(model["retain"]),
         "data/forget": plain(model["forget"]),
         "data/classes": str(model["classes"]),
@@ -188,6 +189,16 @@ def _scores(scores: pd.DataFrame) -> dict[str, str]:
     return numbers
 
 
+def _positions(study: Study) -> dict[str, str]:
+    """Return shift and spread of each method, with their intervals."""
+    numbers = {}
+    for method, found in study.positions.items():
+        for name, one in zip(("shift", "spread"), found, strict=True):
+            for suffix, value in (("", one.estimate), ("_low", one.low), ("_high", one.high)):
+                numbers[f"position/{method}/{name}{suffix}"] = f"{value:z.2f}"
+    return numbers
+
+
 def _percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f}" if whole else "--"
 
@@ -195,13 +206,13 @@ def _percent(part: float, whole: float) -> str:
 def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     numbers: dict[str, str] = {}
     for (a, b), found in differences(comparisons).items():
-        numbers |= _difference(f"compare/{a}/{b}", found, verdict(found.low, found.high))
+        numbers |= _difference(f"compare/{a}/{b}", found)
     return numbers
 
 
-def _difference(key: str, found: Interval, words: str, form: str = ".3f") -> dict[str, str]:
+def _difference(key: str, found: Interval) -> dict[str, str]:
     values = {"difference": found.estimate, "low": found.low, "high": found.high}
-    return {f"{key}/{name}": format(value, form) for name, value in values.items()} | {f"{key}/words": words}
+    return {f"{key}/{name}": f"{value:z.3f}" for name, value in values.items()}
 
 
 def _measures(
@@ -220,12 +231,7 @@ def _measures(
         if not masked or not unmasked:
             break
         found = nearness(measures, masked, unmasked, measure)
-        if found is None:
-            unknown = dict.fromkeys(("difference", "low", "high"), UNKNOWN) | {"words": "not known"}
-            numbers |= {f"nearness/{measure}/{name}": text for name, text in unknown.items()}
-        else:
-            words = "nearer" if found.high < 0 else "farther" if found.low > 0 else UNDECIDED
-            numbers |= _difference(f"nearness/{measure}", found, words, "z.3f")
+        numbers |= _difference(f"nearness/{measure}", found) if found else {}
     ranks = correlations(measures, scores)
     if ranks.empty:
         return numbers

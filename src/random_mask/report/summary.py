@@ -1,16 +1,19 @@
-"""The results of a run as short tables of text: for the terminal, and as pages of the HTML report."""
+"""The results of a run as short tables of text: for the terminal, the browser and LaTeX."""
 
 from __future__ import annotations
 
 import html
+import math
 
 import numpy as np
 import pandas as pd
 
+from random_mask.metrics.intervals import Interval
 from random_mask.report.claims import NOT_TESTABLE
-from random_mask.report.originals import verdict
+from random_mask.report.measures import MEASURES
+from random_mask.report.originals import pooled_by, verdict
 
-__all__ = ["claims", "comparisons", "page", "scores"]
+__all__ = ["claims", "comparisons", "cost", "masks", "measures", "page", "scores"]
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -55,6 +58,49 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
             "estimate and interval": found.where(known, table["reason"].fillna("")),
         }
     )
+
+
+def measures(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the measures of `measures.csv` as text, a row for each method, over the original models."""
+    found = pooled_by(table, ["method", "measure"], "value")
+    there = [name for name in MEASURES if name in set(table["measure"])]
+    rows = {
+        method: {MEASURES[name].name: _bracketed(found[method, name]) for name in there}
+        for method in dict.fromkeys(table["method"])
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method").reset_index()
+
+
+def masks(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the weights of each tensor and the share of them that each method masks, of `masks.csv`."""
+    share = (table["masked"] / table["weights"]).map("{:.1%}".format)
+    weights = table.groupby("tensor", sort=False)["weights"].first()
+    wide = table.assign(share=share).pivot_table(
+        index="tensor", columns="method", values="share", aggfunc="first"
+    )
+    shown = wide.reindex(weights.index)[list(dict.fromkeys(table["method"]))]
+    shown.insert(0, "weights", weights.astype(int).map("{:,}".format))
+    return shown.rename_axis(columns=None).reset_index()
+
+
+def cost(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what training each fleet cost, of `costs.csv`: counted, in seconds of the reference machine."""
+    names = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
+    return pd.DataFrame(
+        {
+            "method": table["fleet"].replace(names),
+            "models": table["models"].map(str),
+            "seconds a model": (table["seconds"] / table["models"]).map("{:.1f}".format),
+            "core minutes": (table["seconds"] / 60).map("{:.1f}".format),
+        }
+    )
+
+
+def _bracketed(found: Interval) -> str:
+    if math.isnan(found.estimate):
+        return "-"
+    low, high = ("-" if math.isnan(end) else f"{end:z.2f}" for end in (found.low, found.high))
+    return f"{found.estimate:z.2f} [{low}, {high}]"
 
 
 def page(title: str, rows: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """The tables of the paper, as LaTeX tabulars.
 
-Throughout, `methods` are unlearning methods in the order of the rows, `labels` are theirs, and `page` is how
-many rows fit on a page, for a table that may break over pages.
+Throughout, `studies` are the experiments that a table shows, and `page` is how many rows fit on a page, for a
+table that may break over pages.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from typing import Any
 
 import pandas as pd
 
-from random_mask.experiment.config import Experiment
 from random_mask.methods.random_mask import RandomMask
 from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
-from random_mask.report.claims import NOT_TESTABLE, SUPPORTED
+from random_mask.report.claims import NOT_TESTABLE, SUPPORTED, Claim
 from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
 from random_mask.report.numbers import KINDS, UNKNOWN, escape, plain
 from random_mask.report.originals import over_originals, pooled_by, rows_of
+from random_mask.report.study import Study
 from random_mask.training.recipe import Recipe
 
 __all__ = [
+    "all_scores",
     "claims",
-    "config",
-    "cost",
     "environment",
+    "experiments",
     "masks",
     "measures",
-    "reference",
+    "recipes",
+    "reproduction",
     "scores",
     "simulation",
+    "tabular",
     "tuning",
 ]
 
@@ -69,39 +71,58 @@ def tabular(
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels, *, page: int | None = None) -> str:
-    """Return the main table, of `scores.csv`: a row for each method, pooled over the original models."""
-    means = over_originals(table)
+def scores(studies: Sequence[Study]) -> str:
+    """Return the main table: a block for each experiment, a row for each method, over its originals."""
+    blocks = [(study.title, _score_rows(study, study.experiment.drawn())) for study in studies]
+    return _score_table(_blocks(blocks, 10))
+
+
+def all_scores(studies: Sequence[Study], page: int = PAGE) -> str:
+    """Return the same of all methods, in as many tables as fit on a page each."""
+    blocks = [(study.title, _score_rows(study, study.experiment.shown())) for study in studies]
+    return _score_table(_blocks(blocks, 10), page=page)
+
+
+def _score_table(rows: Sequence[Sequence[str]], page: int | None = None) -> str:
+    above = r" & \multicolumn{2}{c}{Score} & {Share} & {Shift} & {Spread} & "
+    above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Cost} \\"
+    rules = r"\cmidrule(lr){2-3}\cmidrule(lr){7-9}"
+    head = ["Method", "", "", r"{(\%)}", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}"]
+    columns = "@{}l" + r"S[table-format=1.3]@{\;}c" + "S[table-format=3.0]" + "S[table-format=-1.2]"
+    columns += "S[table-format=1.2]" + 3 * "S[table-format=3.1]" + "S[table-format=3.0]@{}"
+    return tabular(columns, head, rows, above=above + "\n" + rules, page=page)
+
+
+def _score_rows(study: Study, methods: Sequence[str]) -> list[list[str]]:
+    means = over_originals(study.scores)
     ceiling, retraining = means["score"]["retrain"], means["seconds_per_model"]["retrain"]
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
-        row = means.loc[method]
-        if method == "retrain":
-            rows.append([])
+        row, (shift, spread) = means.loc[method], study.positions[method]
         rows.append(
             [
-                escape(labels(method)),
+                escape(study.labels(method)),
                 *(f"{row.score:.3f}", f"[{row.score_low:.3f}, {row.score_high:.3f}]"),
-                f"{row.forgetting_quality:.3f}",
-                f"[{row.forgetting_quality_low:.3f}, {row.forgetting_quality_high:.3f}]",
-                *(f"{100 * row[f'{part}_accuracy']:.1f}" for part in ("retain", "forget", "test")),
                 f"{100 * row.score / ceiling:.0f}" if ceiling else "{--}",
+                *(f"{shift.estimate:z.2f}", f"{spread.estimate:.2f}"),
+                *(f"{100 * row[f'{split}_accuracy']:.1f}" for split in ("retain", "forget", "test")),
                 f"{100 * row.seconds_per_model / retraining:.0f}",
             ]
         )
-    above = r" & \multicolumn{2}{c}{Score} & \multicolumn{2}{c}{Forgetting quality} & "
-    above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Share} & {Cost} \\"
-    rules = r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}\cmidrule(lr){6-8}"
-    head = ["Method", "", "", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}", r"{(\%)}"]
-    columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + 3 * "S[table-format=3.1]"
-    columns += 2 * "S[table-format=3.0]" + "@{}"
-    return tabular(columns, head, rows, above=above + "\n" + rules, page=page)
+    return rows
+
+
+def _blocks(blocks: Sequence[tuple[str, list[list[str]]]], columns: int) -> list[list[str]]:
+    """Return the rows of several experiments below each other, each with a line that names it."""
+    rows: list[list[str]] = []
+    for title, block in blocks:
+        rows += [[]] if rows else []
+        rows += [[rf"\multicolumn{{{columns}}}{{@{{}}l}}{{\itshape {escape(title)}}}"], *block]
+    return rows
 
 
 def masks(counts: Mapping[str, pd.DataFrame], labels: Labels) -> str:
     """Return the share of the weights of each kind that methods mask: of `masks.csv`, its rows by method."""
-    if not counts:
-        return tabular("@{}l@{}", ["Tensors"], [["no method of this table draws masks"]])
     rows: list[list[str]] = []
     for kind, pattern in {**KINDS, "All": ""}.items():
         parts = [table[table["tensor"].str.contains(pattern)] for table in counts.values()]
@@ -115,18 +136,27 @@ def masks(counts: Mapping[str, pd.DataFrame], labels: Labels) -> str:
 
 
 def measures(
-    table: pd.DataFrame, methods: Sequence[str], labels: Labels, *, main: bool = True, page: int | None = None
+    studies: Sequence[Study], *, main: bool = True, everything: bool = False, page: int | None = None
 ) -> str:
-    """Return measures of `measures.csv`, the main or else the other ones: a row for each method, pooled."""
-    there = set(table["measure"])
+    """Return measures of `measures.csv`, the main or else the other ones: a block for each experiment.
+
+    Those that all experiments have are shown, of the methods that are compared in detail or of `everything`.
+    """
+    there = set.intersection(*(set(study.measures["measure"]) for study in studies))
     shown = {name: of for name, of in MEASURES.items() if of.in_table == main and name in there}
-    found = pooled_by(table, ["method", "measure"], "value")
-    names = ["original", *methods, "retrain"]
-    rows = [[escape(labels(name)), *(_bracketed(found[name, key]) for key in shown)] for name in names]
+    blocks = []
+    for study in studies:
+        found = pooled_by(study.measures, ["method", "measure"], "value")
+        methods = study.experiment.shown() if everything else study.experiment.drawn()
+        rows = [
+            [escape(study.labels(name)), *(_bracketed(found[name, key]) for key in shown)]
+            for name in ["original", *methods, "retrain"]
+        ]
+        blocks.append((study.title, rows))
     above = " & ".join(["Method", *(measure.head for measure in shown.values())]) + r" \\"
     ideal = ["", *(measure.ideal for measure in shown.values())]
     columns = "@{}l" + "l" * len(shown) + "@{}"
-    return tabular(columns, ideal, [*rows[:-1], [], rows[-1]], above=above, page=page)
+    return tabular(columns, ideal, _blocks(blocks, 1 + len(shown)), above=above, page=page)
 
 
 def _bracketed(interval: Interval) -> str:
@@ -160,56 +190,69 @@ SIMULATED = {
 }
 
 
-def cost(costs: pd.DataFrame, labels: Labels) -> str:
-    """Return what training cost, by fleet, of `costs.csv`."""
-    names = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
-    rows: list[list[str]] = []
-    for fleet, models, seconds in zip(costs["fleet"], costs["models"], costs["seconds"], strict=True):
-        name = escape(names.get(fleet) or labels(fleet))
-        rows.append([name, str(models), f"{seconds / models:.1f}", f"{seconds / 60:.1f}"])
-    rows += [[], ["All", str(costs["models"].sum()), "", f"{costs['seconds'].sum() / 60:.1f}"]]
-    head = ["Fleet", "Models", "Seconds a model", "Core minutes"]
-    return tabular("@{}lrrr@{}", head, rows, page=PAGE)
+def experiments(studies: Sequence[Study], run: Sequence[str]) -> str:
+    """Return what was run: images, models, methods and core hours of each experiment; `run` are made here."""
+    rows = []
+    for study in studies:
+        experiment, counts = study.experiment, study.run["model"]
+        rows.append(
+            [
+                escape(study.name),
+                escape(study.title.rpartition(", N")[0]),
+                plain(experiment.data.train),
+                plain(counts["forget"]),
+                str(experiment.models),
+                str(experiment.originals),
+                str(len(experiment.shown()) + len(experiment.trials())),
+                plain(int(study.costs["models"].sum())),
+                f"{study.costs['seconds'].sum() / 3600:.1f}",
+                "here" if study.name in run else "authors",
+            ]
+        )
+    head = ["Experiment", "Data", "{Images}", "{Forget}", "{$N$}", "{Originals}", "{Methods}", "{Models}"]
+    return tabular("@{}ll" + "r" * 7 + "l@{}", [*head, "{Core hours}", "Run"], rows)
 
 
 ENVIRONMENT = {
     "processor": "Processor",
     "cores": "Cores",
-    "memory": "Memory (GiB)",
+    "memory": "GiB",
     "device": "Trained on",
-    "precision": "Precision of training",
-    "threads": "Threads a training job",
-    "system": "System",
+    "precision": "Precision",
     "python": "Python",
     "torch": "PyTorch",
-    "torchvision": "torchvision",
     "numpy": "NumPy",
-    "scipy": "SciPy",
-    "scikit-learn": "scikit-learn",
-    "pandas": "pandas",
-    "matplotlib": "Matplotlib",
     "snakemake": "Snakemake",
 }
 
 
-def environment(found: Mapping[str, str]) -> str:
-    """Return what the run was computed on and with, by the keys of `ENVIRONMENT`."""
-    rows = [[name, escape(found[key])] for key, name in ENVIRONMENT.items()]
-    return tabular("@{}ll@{}", ["Machine and software", ""], rows)
+def environment(studies: Sequence[Study]) -> str:
+    """Return what the experiments were computed on and with, by the keys of `ENVIRONMENT`."""
+    rows = [
+        [escape(study.name), *(escape(study.run["environment"].get(key, "--")) for key in ENVIRONMENT)]
+        for study in studies
+    ]
+    columns = r"@{}l>{\raggedright\arraybackslash}p{0.3\linewidth}" + "l" * (len(ENVIRONMENT) - 1) + "@{}"
+    return tabular(columns, ["Experiment", *ENVIRONMENT.values()], rows)
 
 
-def config(experiment: Experiment, labels: Labels) -> str:
-    """Return side by side how networks are trained and the recipes of the methods that have a single one.
+def recipes(studies: Sequence[Study]) -> str:
+    """Return side by side how networks are trained and the recipes of methods that have a single one.
 
-    Variants and tuned methods are left out: what they change is said elsewhere.
+    Variants, controls of another method and tuned methods are left out: what they change is said elsewhere.
     """
-    columns = {"Original, retrained": ("--", experiment.training)}
-    for name in experiment.drawn():
-        method = experiment.all_methods()[name]
-        recipes = [recipe for step in method.steps() for recipe in step.finetune]
-        if len(recipes) == 1 and method.variant_of is None and method.tuned_from is None:
-            ratio = f"{method.perturb.ratio:g}" if isinstance(method.perturb, RandomMask) else "--"
-            columns[escape(labels(name))] = (ratio, recipes[0])
+    columns: list[tuple[str, str, Recipe]] = []
+    spans = []
+    for study in studies:
+        experiment, before = study.experiment, len(columns)
+        columns.append(("Original, retrained", "--", experiment.training))
+        for name in experiment.drawn():
+            method = experiment.all_methods()[name]
+            found = [recipe for step in method.steps() for recipe in step.finetune]
+            if len(found) == 1 and method.variant_of is None and method.tuned_from is None:
+                ratio = f"{method.perturb.ratio:g}" if isinstance(method.perturb, RandomMask) else "--"
+                columns.append((escape(study.labels(name)), ratio, found[0]))
+        spans.append((study.title, before + 2, len(columns) + 1))
     lines: dict[str, Callable[[Recipe], str]] = {
         "Epochs": lambda recipe: plain(recipe.epochs),
         "Batch": lambda recipe: plain(recipe.batch),
@@ -220,28 +263,37 @@ def config(experiment: Experiment, labels: Labels) -> str:
         "Learning rate, last": lambda recipe: plain(recipe.final_learning_rate),
         "Weight decay": lambda recipe: plain(recipe.weight_decay),
     }
-    rows = [["Mask ratio", *(ratio for ratio, _ in columns.values())]]
-    rows += [[name, *(text(recipe) for _, recipe in columns.values())] for name, text in lines.items()]
-    return tabular("@{}l" + "c" * len(columns) + "@{}", ["", *columns], rows)
+    rows = [["Mask ratio", *(ratio for _, ratio, _ in columns)]]
+    rows += [[name, *(text(recipe) for *_, recipe in columns)] for name, text in lines.items()]
+    titles = [rf"\multicolumn{{{1 + end - start}}}{{c}}{{{escape(title)}}}" for title, start, end in spans]
+    rules = "".join(rf"\cmidrule(lr){{{start}-{end}}}" for _, start, end in spans)
+    above = " & ".join(["", *titles]) + r" \\" + "\n" + rules
+    return tabular(
+        "@{}l" + "c" * len(columns) + "@{}", ["", *(name for name, *_ in columns)], rows, above=above
+    )
 
 
-def tuning(choices: Sequence[Mapping[str, Any]], labels: Labels, methods: Sequence[str]) -> str:
-    """Return the values that tuning chose: of the `chosen.yaml` that an experiment takes methods from."""
-    rows = [
-        [
-            escape(labels.untuned(name)),
-            escape(", ".join(f"{key} {_value(value)}" for key, value in choice["values"].items())),
-            f"{choice['score']:.3f}",
-            f"{100 * choice['cost']:.0f}",
+def tuning(choices: Sequence[Mapping[str, Any]], studies: Sequence[Study]) -> str:
+    """Return the values that searches chose, of each `chosen.yaml` that experiments take methods from."""
+    titles = {
+        name: study.labels.untuned(name) for study in studies for name in study.experiment.tuned_methods()
+    }
+    blocks = []
+    for content in choices:
+        rows = [
+            [
+                escape(titles[name]),
+                escape(", ".join(f"{key} {_value(value)}" for key, value in choice["values"].items())),
+                f"{choice['score']:.3f}",
+                f"{100 * choice['cost']:.0f}",
+            ]
+            for name, choice in content["choices"].items()
+            if name in titles
         ]
-        for content in choices
-        for name, choice in content["choices"].items()
-        if name in methods
-    ]
+        blocks.append((content["experiment"], rows))
     head = ["Method", "Chosen values", "{Score of the trial}", r"{Cost (\%)}"]
     columns = r"@{}l>{\raggedright\arraybackslash}p{0.6\linewidth}S[table-format=1.3]S[table-format=3.0]@{}"
-    rows = rows or [["--", "no method of this experiment was tuned", "{--}", "{--}"]]
-    return tabular(columns, head, rows, page=PAGE // 2)
+    return tabular(columns, head, _blocks(blocks, 4), page=PAGE // 2)
 
 
 def _value(value: Any) -> str:
@@ -251,39 +303,53 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def claims(table: pd.DataFrame, references: Mapping[str, pd.DataFrame]) -> str:
-    """Return the claims of `claims.csv`, with the verdicts here and in each experiment of the authors."""
-    known = {name: {row.id: _short(row) for row in rows_of(one)} for name, one in references.items()}
-    rows = []
-    for row in rows_of(table):
-        tested = row.verdict != NOT_TESTABLE
-        found = [f"{value:z.3f}" for value in (row.estimate, row.low, row.high)] if tested else []
-        estimate = f"${found[0]}$ & $[{found[1]},\\,{found[2]}]$" if tested else "-- & "
-        verdicts = [_short(row), *(one.get(row.id, "--") for one in known.values())]
-        claim = escape(row.claim[0].upper() + row.claim[1:]) + (r"\,*" if row.exploratory else "")
-        rows.append([claim, estimate, *verdicts])
-    head = ["Claim", r"\multicolumn{2}{c}{Estimate and interval}", "Here", *map(escape, known)]
-    columns = r"@{}>{\raggedright\arraybackslash}p{0.57\linewidth}r@{\;}l" + "c" * (1 + len(known)) + "@{}"
-    return tabular(columns, head, rows)
+def claims(claims: Sequence[Claim], judged: Mapping[str, pd.DataFrame]) -> str:
+    """Return the claims with the verdict of each experiment that they name, and the estimate it follows from.
+
+    Args:
+        claims: of `paper/claims.yaml`.
+        judged: rows of `report.claims.judge`, by experiment.
+    """
+    known = {(name, row.id): row for name, rows in judged.items() for row in rows_of(rows)}
+    rows = [
+        [
+            escape(claim.claim[0].upper() + claim.claim[1:]) + (r"\,*" if claim.exploratory else ""),
+            *(_verdict(known.get((name, claim.id))) for name in judged),
+        ]
+        for claim in claims
+    ]
+    columns = r"@{}>{\raggedright\arraybackslash}p{0.42\linewidth}" + "l" * len(judged) + "@{}"
+    return tabular(columns, ["Claim", *map(escape, judged)], rows)
 
 
-def _short(row: Any) -> str:
-    """Return the verdict on a claim in a word."""
+def _verdict(row: Any) -> str:
+    """Return what an experiment says of a claim: yes, no, or that the opposite is so, with the estimate."""
+    if row is None:
+        return ""
     if row.verdict == NOT_TESTABLE:
         return "--"
-    return "yes" if row.verdict == SUPPORTED else "opp." if row.opposite else "no"
+    word = "yes" if row.verdict == SUPPORTED else "opp." if row.opposite else "no"
+    return rf"{word} {{\scriptsize $[{row.low:z.3f}, {row.high:z.3f}]$}}"
 
 
-def reference(table: pd.DataFrame, theirs: Sequence[pd.DataFrame], labels: Labels) -> str:
-    """Return the scores of a run beside those of the authors' runs, all of `agreement.parse_scores`."""
-    several = table.index.get_level_values("original").nunique() > 1
-    rows = []
-    for one in theirs:
-        for row in rows_of(compare_scores(table, one).reset_index()):
-            name = escape(labels(row.method) + (f", model {row.original}" if several else ""))
+def reproduction(pairs: Sequence[tuple[Study, pd.DataFrame, pd.DataFrame]]) -> str:
+    """Return the scores of runs made here beside those of the authors.
+
+    Args:
+        pairs: of each experiment, and its scores here and those of the authors, as `agreement.parse_scores`
+            returns them.
+    """
+    blocks = []
+    for study, own, theirs in pairs:
+        several = own.index.get_level_values("original").nunique() > 1
+        rows = []
+        for row in rows_of(compare_scores(own, theirs).reset_index()):
+            name = escape(study.labels(row.method) + (f", model {row.original}" if several else ""))
             here = f"{row.a:.3f} & [{row.a_low:.3f}, {row.a_high:.3f}]"
             there = f"{row.b:.3f} & [{row.b_low:.3f}, {row.b_high:.3f}]"
             rows.append([name, here, there, "yes" if row.agrees else "no"])
+        blocks.append((study.title, rows))
     head = ["Method", r"\multicolumn{2}{c}{Here}", r"\multicolumn{2}{c}{Authors}", "Agree"]
     columns = "@{}l" + 2 * r"S[table-format=1.3]@{\;}c" + "c@{}"
-    return tabular(columns, head, rows or [["--", "{--}", "", "{--}", "", "--"]])
+    none = [[r"\multicolumn{6}{@{}l}{No experiment of this paper was run here.}"]]
+    return tabular(columns, head, _blocks(blocks, 6) or none)

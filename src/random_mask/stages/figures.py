@@ -1,8 +1,7 @@
-"""Draws the figures of the paper."""
+"""Draws the figures of an experiment."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
@@ -11,6 +10,7 @@ from random_mask.experiment.config import Experiment
 from random_mask.report import figures
 from random_mask.report.labels import Labels
 from random_mask.report.measures import correlations
+from random_mask.report.study import fleets_of, shift_and_spread
 from random_mask.stages.command import Input, Output, progress, run
 
 
@@ -34,12 +34,12 @@ def main(
     experiment = settings.experiment
     labels, drawn, base = Labels(experiment), experiment.drawn(), experiment.swept_method()
     table, differences, measured = (pd.read_csv(path) for path in (scores, comparisons, measures))
-    arrays = read_npz(examples)
-    oracle = _under("oracle", arrays)
-    fleets = {name: oracle | _under(f"{name}/0", arrays) for name in [*drawn, "original", "retrain"]}
+    arrays, judged = read_npz(examples), [*drawn, "original", "retrain"]
+    fleets = fleets_of(arrays, judged)
     colour = labels.colour(base) if base else None
     drawings = {
         "scores": lambda: figures.scores(table, experiment.shown(), labels),
+        "shift_spread": lambda: figures.shift_spread(shift_and_spread(arrays, judged), drawn, labels),
         "mask_ratio": lambda: figures.mask_ratio(table, experiment.ratio_series(), colour),
         "ablations": lambda: figures.ablations(differences, experiment.ablations(), labels),
         "confidences": lambda: figures.confidences(fleets, drawn, labels),
@@ -51,12 +51,6 @@ def main(
     for kind in dict.fromkeys(path.stem for path in output):
         figures.save(drawings[kind](), *(path for path in output if path.stem == kind))
         progress(kind)
-
-
-def _under(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays whose names begin with a prefix, by the rest of their names."""
-    names = [name for name in arrays if name.startswith(f"{prefix}/")]
-    return {name.removeprefix(f"{prefix}/"): arrays[name] for name in names}
 
 
 if __name__ == "__main__":

@@ -300,11 +300,6 @@ class Plan:
         return [self.path(name) for name in ("scores.csv", "claims.csv", "report.html", "provenance.json")]
 
     @property
-    def tuned(self) -> list[str]:
-        """The choice that the experiment takes methods from, if it does."""
-        return [self.experiment.tuned.file] if self.experiment.tuned else []
-
-    @property
     def chosen(self) -> list[str]:
         """The choice of hyper-parameters, if the experiment has a search."""
         return [self.path("chosen.yaml")] if self.experiment.search else []

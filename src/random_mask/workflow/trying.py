@@ -28,11 +28,12 @@ from random_mask.experiment.config import Experiment, load
 from random_mask.methods.own.function import check, files_of, located
 from random_mask.metrics.competition import logit_scaled_confidence
 from random_mask.metrics.intervals import SMALLEST_FLEET, Fleet, paired_difference, score_intervals
+from random_mask.metrics.spread import shift, spread_ratio
 from random_mask.report.agreement import parse_scores
-from random_mask.report.claims import spread_ratio
 from random_mask.seeds import seed_of
 from random_mask.training.cost import Work, seconds
-from random_mask.workflow.paths import REFERENCE, Plan
+from random_mask.workflow.experiments import REFERENCE
+from random_mask.workflow.paths import Plan
 from random_mask.workflow.progress import columns, duration
 
 __all__ = ["attempt", "shown"]
@@ -77,9 +78,8 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
         results: the folder of all results.
 
     Returns:
-        What was found, by name, intervals as `estimate`, `low` and `high`, ready for JSON. `shift` is the
-        mean over the forget examples of the difference of mean confidences to the oracle's in standard
-        deviations of the oracle's, `spread` the ratio of standard deviations, `cost` a share of a
+        What was found, by name, intervals as `estimate`, `low` and `high`, ready for JSON. `shift` and
+        `spread` are those of `metrics.spread` against the oracle, `cost` a share of a
         retraining, counted, and `measured_seconds` what a model took here, Python's start included.
 
     Raises:
@@ -292,8 +292,6 @@ def _judged(
         name: paired_difference(fleet, stored(f"{name}/0/"), oracle, **options)["score"] for name in others
     }
     retrained = parse_scores(read_text(kept / "scores.csv")).xs("retrain", level="method")
-    deviations = np.maximum(oracle.confidences.std(axis=0, ddof=1), 1e-12)
-    shifts = (confidences - oracle.confidences).mean(axis=0) / deviations
     works = [work for shard in shards for work in read_works(shard.with_suffix(".json"))]
     speed = read_speed(REFERENCE / "speed.json")
     passed, steps = study.training.images_passed(counts), study.training.steps(counts)
@@ -303,7 +301,7 @@ def _judged(
         "ceiling": score_intervals(stored("retrain/0/"), oracle, **options)["score"].estimate,
         "accuracy": {split: float(arrays[f"accuracy_{split}"].mean()) for split in SPLITS},
         "retrained_accuracy": {split: float(retrained[f"{split}_accuracy"].iloc[0]) for split in SPLITS},
-        "shift": float(shifts.mean()),
+        "shift": asdict(shift(confidences, oracle.confidences)),
         "spread": asdict(spread_ratio(confidences, oracle.confidences)),
         "cost": float(np.mean([seconds(work, speed) for work in works])) / whole,
         "measured_seconds": float(np.mean([read_record(shard)["wall_seconds"] for shard in shards])),
@@ -348,7 +346,7 @@ def shown(found: Mapping[str, Any]) -> str:
         own, retrained = found["accuracy"][split], found["retrained_accuracy"][split]
         rows.append((f"{split} accuracy", f"{own:.1%}, retrained models {retrained:.1%}"))
     rows += [
-        ("shift of confidences", f"{found['shift']:+.2f} standard deviations of the oracle"),
+        ("shift of confidences", f"{interval(found['shift'], '+.2f')} standard deviations of the oracle"),
         ("spread of confidences", f"{interval(found['spread'], '.2f')} times the oracle's"),
         (
             "cost of a model",
