@@ -42,6 +42,7 @@ UNKNOWN = r"\text{--}"
 
 ORIGINS = {
     "agreement": "measures.csv and scores.csv (rule scores)",
+    "budget": "the configuration",
     "claims": "claims.csv (rule paper_tables)",
     "compare": "comparisons.csv (rule scores)",
     "config": "the configuration",
