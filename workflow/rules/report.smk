@@ -241,6 +241,7 @@ rule paper_tables:
         results=reported(lambda: paper.results),
         claims="paper/claims.yaml",
         tuned=reported(lambda: paper.chosen(library)),
+        citation="CITATION.cff",
         simulation=rules.simulate.output,
         reference=reported(lambda: paper.authors),
         code=stage_code("paper_tables"),
@@ -268,7 +269,7 @@ rule paper_tables:
     shell:
         "python -m random_mask.stages.paper_tables --settings {params.settings:q} "
         "--results {input.results:q} --claims {input.claims:q} --tuned {input.tuned:q} "
-        "--simulation {input.simulation:q} --reference {input.reference:q} "
+        "--citation {input.citation:q} --simulation {input.simulation:q} --reference {input.reference:q} "
         "--numbers-file {output.numbers:q} --tabulars {output.tables:q} --verdicts {output.verdicts:q} 2> {log:q}"
 
 
@@ -281,7 +282,8 @@ rule paper:
         numbers=rules.paper_tables.output.numbers,
         code=stage_code("paper"),
     output:
-        "results/paper.pdf",
+        pdf="results/paper.pdf",
+        deviations="results/paper/deviations.txt",
     log:
         "results/paper/logs/paper.log",
     benchmark:
@@ -295,4 +297,4 @@ rule paper:
         "Setting the paper"
     shell:
         "python -m random_mask.stages.paper --sources {input.sources:q} --figures {input.figures:q} "
-        "--tables {input.tables:q} --numbers {input.numbers:q} --output {output:q} 2> {log:q}"
+        "--tables {input.tables:q} --numbers {input.numbers:q} --output {output.pdf:q} --deviations {output.deviations:q} 2> {log:q}"

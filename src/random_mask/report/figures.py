@@ -149,7 +149,7 @@ def shift_spreads(studies: Sequence[Study]) -> Figure:
     return figure
 
 
-SPREAD = "spread, times that of retrained models"
+SPREAD = "spread, of retrained models 1"
 
 
 def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels: Labels) -> None:

@@ -42,6 +42,7 @@ UNKNOWN = r"\text{--}"
 
 ORIGINS = {
     "agreement": "measures.csv and scores.csv (rule scores)",
+    "authors": "CITATION.cff",
     "budget": "the configuration",
     "claims": "claims.csv (rule paper_tables)",
     "compare": "comparisons.csv (rule scores)",
@@ -97,9 +98,15 @@ def of_study(study: Study) -> dict[str, str]:
     return {f"{study.name}/{key}": text for key, text in numbers.items()}
 
 
-def of_all(simulation: pd.DataFrame, choices: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the numbers that belong to no single experiment: of `simulation.csv`, and of searches."""
-    numbers = _simulation(simulation)
+def of_all(
+    simulation: pd.DataFrame, choices: Sequence[Mapping[str, Any]], citation: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return what belongs to no single experiment: of the simulation, of searches and `CITATION.cff`."""
+    names = [
+        " ".join(filter(None, map(one.get, ("given-names", "family-names", "name"))))
+        for one in citation["authors"]
+    ]
+    numbers = {"authors": escape(", ".join(names))} | _simulation(simulation)
     for content in choices:
         own = f"tuning/{content['experiment']}"
         numbers |= {f"{own}/{key}": plain(content[key]) for key in ("trials", "models")}

@@ -88,7 +88,7 @@ def _score_table(rows: Sequence[Sequence[str]], page: int | None = None) -> str:
     above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Cost} \\"
     rules = r"\cmidrule(lr){2-3}\cmidrule(lr){7-9}"
     head = ["Method", "", "", r"{(\%)}", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}"]
-    columns = "@{}l" + r"S[table-format=1.3]@{\;}c" + "S[table-format=3.0]" + "S[table-format=-1.2]"
+    columns = "@{}l" + r"S[table-format=1.3]@{\;}c" + "S[table-format=3.0]" + "S[table-format=-2.2]"
     columns += "S[table-format=1.2]" + 3 * "S[table-format=3.1]" + "S[table-format=3.0]@{}"
     return tabular(columns, head, rows, above=above + "\n" + rules, page=page)
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from random_mask.artifacts.files import atomic_write
+from random_mask.artifacts.files import atomic_write, write_text
 from random_mask.errors import InputError
 from random_mask.stages.command import Input, Output, Source, progress, run
 
@@ -20,6 +20,9 @@ INSTALL = (
 LATEXMK = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", "main.tex"]
 # Everything that would change the bytes of the PDF from one run to the next.
 FIXED = {"SOURCE_DATE_EPOCH": "1700000000", "FORCE_SOURCE_DATE": "1", "TZ": "UTC", "LC_ALL": "C"}
+# Lines of the log are not to be broken.
+FIXED |= {"max_print_line": "1000"}
+DEVIATION = re.compile(r"^NOT SO HERE: (.*)$", re.M)
 DEFECTS = re.compile(
     r"^(Overfull \\[hv]box.*|.*Warning:.*(?:undefined|multiply defined|not found).*|Package .* Error.*)$",
     re.M,
@@ -27,11 +30,18 @@ DEFECTS = re.compile(
 
 
 def main(
-    *, sources: list[Source], figures: list[Input], tables: list[Input], numbers: Input, output: Output
+    *,
+    sources: list[Source],
+    figures: list[Input],
+    tables: list[Input],
+    numbers: Input,
+    output: Output,
+    deviations: Output,
 ) -> None:
-    """Build the PDF in a folder of its own.
+    """Build the PDF in a folder of its own, and write which sentences the runs here do not confirm.
 
-    Undefined references, unknown keys and lines that run into the margin are errors.
+    Undefined references, unknown keys, lines that run into the margin, and sentences that the authors'
+    results do not confirm are errors.
     """
     if shutil.which("latexmk") is None or shutil.which("pdflatex") is None:
         raise InputError(
@@ -62,6 +72,10 @@ def main(
             raise InputError("the paper has defects:\n  " + "\n  ".join(defects[:10]))
         with atomic_write(output) as temporary:
             shutil.copyfile(build / "main.pdf", temporary)
+    marked = list(dict.fromkeys(DEVIATION.findall(log)))
+    write_text(deviations, "".join(f"marked in the margin of {output}: {line}\n" for line in marked))
+    for line in marked:
+        progress(line)
     progress(str(output))
 
 

@@ -33,6 +33,7 @@ def main(
     results: list[Input],
     claims: Source,
     tuned: list[Source],
+    citation: Source,
     simulation: Input,
     reference: list[Input],
     numbers_file: Output,
@@ -62,7 +63,7 @@ def main(
         for name, study in studies.items()
         if any(name in claim.experiments for claim in asked)
     }
-    found = numbers.of_all(simulated, choices)
+    found = numbers.of_all(simulated, choices, yaml.safe_load(read_text(citation)))
     for study in studies.values():
         found |= numbers.of_study(study)
     for name, rows in judged.items():
