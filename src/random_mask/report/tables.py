@@ -318,7 +318,7 @@ def claims(claims: Sequence[Claim], judged: Mapping[str, pd.DataFrame]) -> str:
         ]
         for claim in claims
     ]
-    columns = r"@{}>{\raggedright\arraybackslash}p{0.42\linewidth}" + "l" * len(judged) + "@{}"
+    columns = r"@{}>{\raggedright\arraybackslash}p{0.34\linewidth}" + "l" * len(judged) + "@{}"
     return tabular(columns, ["Claim", *map(escape, judged)], rows)
 
 
