@@ -80,9 +80,7 @@ drawing: setup
 
 # The kept results are judged by today's claims, then what readers are told of them is written.
 claims: setup
-	@$(IN_VENV) sh -ec 'for kept in reference/*/; do python -m random_mask.stages.claims --claims paper/claims.yaml \
-		--scores $${kept}scores.csv --comparisons $${kept}comparisons.csv --measures $${kept}measures.csv \
-		--examples $${kept}examples.npz --output $${kept}claims.csv; done; python workflow/scripts/claims_table.py'
+	@$(IN_VENV) python workflow/scripts/claims_table.py
 
 format: setup
 	@$(IN_VENV) sh -c 'ruff format . && ruff check --fix . && snakefmt Snakefile workflow'
