@@ -11,7 +11,7 @@ from dry_runs import dry_run
 
 ROOT = Path(__file__).parents[2]
 PARTS = [
-    *("Snakefile", "requirements.txt", "environment.yml"),
+    *("Snakefile", "requirements.txt", "environment.yml", "CITATION.cff"),
     *("config", "paper", "profiles", "reference", "src", "workflow"),
 ]
 
