@@ -29,25 +29,25 @@ from random_mask.report.tables import ENVIRONMENT
 __all__ = ["CAPTIONS", "gallery", "page"]
 
 CAPTIONS = {
-    "scores": "Score (left) and forgetting quality (right) of each method, with 95 % intervals. Dashed line and "
-    "grey band: the ceiling, the score of an independent retrained fleet, with its interval. Dotted line: the "
-    "floor, 0.",
-    "shift_spread": "How far the mean confidence of forget examples lies from that of retrained models, in their "
-    "standard deviations across runs, against the ratio of the spreads across runs.",
-    "mask_ratio": "Left: score and forgetting quality against the mask ratio, with 95 % intervals. Right: the "
-    "accuracies on the retain, forget and test images. A ratio of 0 is the same repair without a mask.",
-    "ablations": "Paired difference of each variant of a method to that method, in score (left) and forgetting "
-    "quality (right), with 95 % intervals. Dotted line: no difference.",
-    "confidences": "Logit-scaled confidence of six forget examples, at evenly spaced ranks of the oracle's median "
-    "confidence, under the models of each fleet; the bars are medians.",
-    "epsilons": "How the epsilons of the forget examples fall into the buckets of the metric, by method: full "
-    "points on the left, none beyond the dotted line.",
-    "by_n": "Score of each method against the number of models a fleet, with 95 % intervals, from random subsets "
-    "of the fleets.",
-    "agreement": "Spearman's rank correlations between the score and the other measures over the unlearning "
-    "methods, each measure turned so that more is better.",
-    "training": "Loss and accuracy on the training images by epoch: mean of a fleet's models, with its 95 % "
-    "interval.",
+    "scores": "Score (left) and forgetting quality (right) of each method, with 95 % intervals. Dashed "
+    "line and grey band: the ceiling, the score of an independent retrained fleet, with its interval. "
+    "Dotted line: the floor, 0.",
+    "shift_spread": "How far the mean confidence of forget examples lies from that of retrained models, "
+    "in their standard deviations across runs, against the ratio of the spreads across runs.",
+    "mask_ratio": "Left: score and forgetting quality against the mask ratio, with 95 % intervals. Right: "
+    "the accuracies on the retain, forget and test images. A ratio of 0 is the same repair without a mask.",
+    "ablations": "Paired difference of each variant of a method to that method, in score (left) and "
+    "forgetting quality (right), with 95 % intervals. Dotted line: no difference.",
+    "confidences": "Logit-scaled confidence of six forget examples, at evenly spaced ranks of the "
+    "oracle's median confidence, under the models of each fleet; the bars are medians.",
+    "epsilons": "How the epsilons of the forget examples fall into the buckets of the metric, by method: "
+    "full points on the left, none beyond the dotted line.",
+    "by_n": "Score of each method against the number of models a fleet, with 95 % intervals, from random "
+    "subsets of the fleets.",
+    "agreement": "Spearman's rank correlations between the score and the other measures over the "
+    "unlearning methods, each measure turned so that more is better.",
+    "training": "Loss and accuracy on the training images by epoch: mean of a fleet's models, with its 95 "
+    "% interval.",
 }
 """What figures show, by the names of their files."""
 
@@ -87,29 +87,26 @@ def page(
     labels, means = Labels(experiment), over_originals(scores)
     shown = gallery(labels, means["score"], arrays, pixels, files)
     name, forgotten = experiment.data.title or experiment.data.name, len(arrays["oracle/image"])
-    several = f"{experiment.originals} original models" if experiment.originals > 1 else "1 original model"
-    known = [claim for claim in rows_of(claims) if claim.verdict != NOT_TESTABLE] if claims is not None else []
     pictures = {stem: _figure(stem, content) for stem, content in figures.items()}
     rest = "".join(picture for stem, picture in pictures.items() if stem != "scores")
     sections = {
         "Scores": pictures.get("scores", "")
-        + (f"<details><summary>Other figures</summary>{rest}</details>" if rest else "")
+        + (_folded("Other figures", rest) if rest else "")
         + _scores(means, labels, experiment.originals),
         "Paired differences": _comparisons(comparisons, labels),
-        "Claims": _claims(claims) if known and claims is not None else "",
+        "Claims": "" if claims is None else _claims(claims),
         "Costs": _costs(costs, labels, found.get("reference", "a reference machine")),
         "Provenance": _provenance(found),
-        "Configuration": f"<details><summary>As YAML</summary><pre tabindex=\"0\">{_escaped(_yaml(experiment))}"
-        "</pre></details>",
+        "Configuration": _folded("As YAML", f'<pre tabindex="0">{html.escape(_yaml(experiment))}</pre>'),
     }
     sections = {title: content for title, content in sections.items() if content}
     links = {_place(title): title for title in sections} | {"images": "Forget images"}
     return Template(template).substitute(
         title=_escaped(f"{experiment.experiment}: unlearning on {name}"),
         summary=_escaped(
-            f"What {_counted(len(experiment.all_methods()), 'method')} of machine unlearning forget of {name}: "
-            f"N = {experiment.models} models a fleet, {_counted(forgotten, 'image')} to be forgotten of "
-            f"{experiment.data.train:,} for training, {several}, seed {experiment.seed}. Intervals are 95 %."
+            f"{_counted(forgotten, 'image')} of the {experiment.data.train:,} for training to be forgotten; "
+            f"{_counted(len(experiment.all_methods()), 'method')}, each with N = {experiment.models} models; "
+            f"{_counted(experiment.originals, 'original model')}; seed {experiment.seed}; 95 % intervals."
         ),
         nav="".join(f'<a href="#{place}">{title}</a>' for place, title in links.items()),
         sections="\n".join(
@@ -192,11 +189,11 @@ def gallery(
 
 
 def _axis(oracle: np.ndarray, fleets: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Return the range of the oracle's confidences and, by up to as much again on each side, the fleets'."""
+    """Return the range of all confidences, cut where it leaves the oracle's by more than half of that."""
     low, high = float(oracle.min()), float(oracle.max())
-    width = high - low
-    below = max(low - width, min(float(np.nanmin(fleet)) for fleet in [oracle, *fleets]))
-    above = min(high + width, max(float(np.nanmax(fleet)) for fleet in [oracle, *fleets]))
+    beyond = (high - low) / 2
+    below = max(low - beyond, min(float(fleet.min()) for fleet in [oracle, *fleets]))
+    above = min(high + beyond, max(float(fleet.max()) for fleet in [oracle, *fleets]))
     return math.floor(below), max(math.ceil(above), math.floor(below) + 1)
 
 
@@ -238,7 +235,9 @@ class _Cell(NamedTuple):
 
 
 def _number(value: float, form: str) -> _Cell:
-    return _Cell("–" if math.isnan(value) else format(value, form).replace("-", "\N{MINUS SIGN}"), value)
+    return _Cell(
+        "\N{EN DASH}" if math.isnan(value) else format(value, form).replace("-", "\N{MINUS SIGN}"), value
+    )
 
 
 def _range(low: float, high: float, form: str) -> str:
@@ -250,7 +249,8 @@ def _table(
 ) -> str:
     """Return a table whose columns can be sorted; it scrolls sideways where it has no room."""
     columns = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button">{_escaped(title)}</button></th>' for title in head
+        f'<th scope="col" aria-sort="none"><button type="button">{_escaped(title)}</button></th>'
+        for title in head
     )
     body = "\n".join(f"<tr>{_cells(row)}</tr>" for row in rows)
     end = f"<tfoot><tr>{_cells(foot)}</tr></tfoot>" if foot else ""
@@ -267,7 +267,9 @@ def _cells(row: Sequence[_Cell]) -> str:
         if value is None:
             cells.append(f'<td class="words">{_escaped(text)}</td>')
         else:
-            cells.append(f'<td data-value="{"" if math.isnan(value) else f"{value:.6g}"}">{_escaped(text)}</td>')
+            cells.append(
+                f'<td data-value="{"" if math.isnan(value) else f"{value:.6g}"}">{_escaped(text)}</td>'
+            )
     return "".join(cells)
 
 
@@ -288,12 +290,23 @@ def _scores(means: pd.DataFrame, labels: Labels, originals: int) -> str:
                 _number(cost, ".0%"),
             ]
         )
-    head = ["Method", "Score", "95 % interval", "Of the ceiling", "Retain acc.", "Forget acc.", "Test acc.", "Cost"]
-    pooled = f" Scores are means over {originals} original models, and so are accuracies." if originals > 1 else ""
+    head = [
+        "Method",
+        "Score",
+        "95 % interval",
+        "Of the ceiling",
+        "Retain acc.",
+        "Forget acc.",
+        "Test acc.",
+        "Cost",
+    ]
     note = (
-        "The score is the forgetting quality times what is kept of the retrained models' accuracy; the ceiling is that "
-        f"of an independent retrained fleet. Cost is that of unlearning one model, as a share of retraining it.{pooled}"
+        "The score is the forgetting quality times what is kept of the retrained models' accuracy; the "
+        "ceiling is that of an independent retrained fleet. Cost is that of unlearning one model, as a share "
+        "of retraining it."
     )
+    if originals > 1:
+        note += f" Scores and accuracies are means over {originals} original models."
     return f'{_table("Scores", head, rows)}\n<p class="muted">{note}</p>'
 
 
@@ -312,19 +325,22 @@ def _comparisons(comparisons: pd.DataFrame, labels: Labels) -> str:
         for (a, b), one in found.items()
     ]
     head = ["Method", "Verdict", "Against", "Difference of scores", "95 % interval"]
-    note = "On the same oracle models and forget examples. Those of the forgetting quality are in comparisons.csv."
+    note = "On the same oracle and forget examples. Those of the forgetting quality are in comparisons.csv."
     return f'{_table("Paired differences", head, rows)}\n<p class="muted">{note}</p>'
 
 
 def _claims(claims: pd.DataFrame) -> str:
-    texts, judged = summary.claims(claims), claims["verdict"] != NOT_TESTABLE
+    judged = claims["verdict"] != NOT_TESTABLE
+    if not judged.any():
+        return ""
+    texts = summary.claims(claims)
     head = [title[:1].upper() + title[1:] for title in texts.columns]
     rows = [[_Cell(str(text)) for text in row] for row in texts[judged].itertuples(index=False)]
     found = _table("Claims", head, rows)
     if not judged.all():
         others = [f"<li>{_escaped(f'{row.claim}: {row.reason}')}</li>" for row in rows_of(claims[~judged])]
         title = f"{_counted(len(others), 'claim')} not testable by this experiment"
-        found += f"\n<details><summary>{title}</summary><ul>{''.join(others)}</ul></details>"
+        found += "\n" + _folded(title, f"<ul>{''.join(others)}</ul>")
     return found
 
 
@@ -339,7 +355,12 @@ def _costs(costs: pd.DataFrame, labels: Labels, reference: str) -> str:
         ]
         for row in rows_of(costs)
     ]
-    total = [_Cell("All"), _number(costs["models"].sum(), "d"), _Cell(""), _number(costs["seconds"].sum() / 60, ",.1f")]
+    total = [
+        _Cell("All"),
+        _number(costs["models"].sum(), "d"),
+        _Cell(""),
+        _number(costs["seconds"].sum() / 60, ",.1f"),
+    ]
     head = ["Fleet", "Models", "Seconds a model", "Core minutes"]
     note = f"Counted, not timed: the work at the speed of one core of {reference}."
     return f'{_table("Costs", head, rows, total)}\n<p class="muted">{_escaped(note)}</p>'
@@ -351,10 +372,12 @@ def _provenance(found: Mapping[str, Any]) -> str:
     names |= {key: key.replace("_", " ") for key in environment if key not in names}
     pairs = [(name, environment[key]) for key, name in names.items()]
     pairs += [(name.replace("_", " "), f"{value:,}") for name, value in found.get("model", {}).items()]
-    rows = "\n".join(f'<tr><th scope="row">{_escaped(a)}</th><td class="words">{_escaped(b)}</td></tr>' for a, b in pairs)
+    rows = "\n".join(
+        f'<tr><th scope="row">{_escaped(a)}</th><td class="words">{_escaped(b)}</td></tr>' for a, b in pairs
+    )
     note = (
-        "Beside each file of the results stands its record, FILE.provenance.json: settings, code and inputs by their "
-        "SHA-256, machine, versions, date and time taken; provenance.json has all of them."
+        "Beside each file of the results stands its record, FILE.provenance.json: settings, code and inputs "
+        "by their SHA-256, machine, versions, date and time taken; provenance.json has all of them."
     )
     return f'<table><tbody>\n{rows}\n</tbody></table>\n<p class="muted">{note}</p>'
 
@@ -368,8 +391,8 @@ def _notes(shown: int, forgotten: int, pixels: np.ndarray | None) -> list[str]:
         notes.append(f"The images, {pixels.shape[3]} pixels wide, are reduced to {EDGE}.")
     if shown < forgotten:
         notes.append(
-            f"{shown:,} of the {forgotten:,} forget images are here, evenly spaced in the order of the data set; "
-            "examples.npz has all."
+            f"{shown:,} of the {forgotten:,} forget images are here, evenly spaced in the order of the data "
+            "set; examples.npz has all."
         )
     return notes
 
@@ -377,6 +400,10 @@ def _notes(shown: int, forgotten: int, pixels: np.ndarray | None) -> list[str]:
 def _yaml(experiment: Experiment) -> str:
     content = experiment.model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>{content}</details>"
 
 
 def _place(title: str) -> str:
@@ -388,4 +415,4 @@ def _counted(number: int, thing: str) -> str:
 
 
 def _escaped(text: object) -> str:
-    return html.escape(str(text))
+    return html.escape(str(text)).replace(" %", "&nbsp;%")

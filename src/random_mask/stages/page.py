@@ -36,7 +36,7 @@ def main(
     figures: list[Input],
     output: Output,
 ) -> None:
-    """Write the page; the claims, the images and the table of the split are left out where they are not kept."""
+    """Write the page, without claims, images or names of files where these are not given."""
     text = page(
         read_text(template),
         settings.experiment,
