@@ -28,7 +28,7 @@ class Labels:
 
     def __init__(self, experiment: Experiment) -> None:
         """Take titles and groups from the configuration."""
-        methods = experiment.all_methods()
+        methods = {**experiment.methods, **experiment.all_methods()}
         self._plain = {"original": "Original", "retrain": "Retrained", "oracle": "Retrained"}
         self._plain |= {
             name: method.called(name) + ("†" if method.deviation else "") for name, method in methods.items()

@@ -1,0 +1,58 @@
+"""Writes the page of an experiment for a browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from pydantic import BaseModel
+
+from random_mask.artifacts.files import read_npz, read_text, write_text
+from random_mask.data.splits import read_files
+from random_mask.experiment.config import Experiment
+from random_mask.report.page import page
+from random_mask.stages.command import Input, Output, Source, progress, run
+
+
+class Settings(BaseModel):
+    """What this stage depends on."""
+
+    experiment: Experiment
+
+
+def main(
+    *,
+    settings: Settings,
+    template: Source,
+    scores: Input,
+    comparisons: Input,
+    claims: list[Input],
+    costs: Input,
+    run_file: Input,
+    examples: Input,
+    images: list[Input],
+    split_table: list[Input],
+    figures: list[Input],
+    output: Output,
+) -> None:
+    """Write the page, without claims, images or names of files where these are not given."""
+    text = page(
+        read_text(template),
+        settings.experiment,
+        scores=pd.read_csv(scores),
+        comparisons=pd.read_csv(comparisons),
+        claims=pd.read_csv(claims[0]) if claims else None,
+        costs=pd.read_csv(costs),
+        found=json.loads(read_text(run_file)),
+        arrays=read_npz(examples),
+        pixels=read_npz(images[0])["pixels"] if images else None,
+        files=read_files(read_text(split_table[0])) if split_table else None,
+        figures={path.stem: Path(path).read_bytes() for path in figures},
+    )
+    write_text(output, text)
+    progress(f"{len(text.encode()) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main)
