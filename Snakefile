@@ -53,7 +53,10 @@ onsuccess:
         ):
             shell("{sys.executable:q} -m random_mask.cli summary results/{name}")
         if not library.given:
-            print(Path("results/paper/deviations.txt").read_text(encoding="utf-8"), end="")
+            print(
+                Path("results/paper/deviations.txt").read_text(encoding="utf-8"),
+                end="",
+            )
             print("results/paper.pdf", flush=True)
 
 

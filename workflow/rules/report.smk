@@ -125,6 +125,7 @@ rule page:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
         figures=rules.figures.output.png,
+        template="src/random_mask/report/page.html",
         code=stage_code("page"),
     output:
         "results/{experiment}/report.html",
@@ -144,7 +145,7 @@ rule page:
     message:
         "Writing the page of {wildcards.experiment}"
     shell:
-        "python -m random_mask.stages.page --settings {params.settings:q} --scores {input.scores:q} "
+        "python -m random_mask.stages.page --settings {params.settings:q} --template {input.template:q} --scores {input.scores:q} "
         "--comparisons {input.comparisons:q} --claims {input.claims:q} --costs {input.costs:q} "
         "--run-file {input.run_file:q} --examples {input.examples:q} --images {input.images:q} "
         "--split-table {input.split_table:q} --figures {input.figures:q} --output {output:q} 2> {log:q}"
