@@ -343,20 +343,20 @@ def test_the_stage_writes_it(tmp_path, images):
     assert text == made(**arguments)
 
 
-LOOK = """<script>
-const pick = (id, value) => { find(id).value = value; find(id).dispatchEvent(new Event("change")); };
+LOOK = """<script>{
+const set = (id, value) => { find(id).value = value; find(id).dispatchEvent(new Event("change")); };
 const look = () => {
   const seen = {widths: innerWidth - document.documentElement.scrollWidth};
   seen.orders = [];
   for (const method of data.methods.keys()) {
-    pick("method", method);
+    set("method", method);
     for (const order of ["-1", "1"]) {
-      pick("order", order);
+      set("order", order);
       seen.orders.push([...find("cards").children].map(card => cards.indexOf(card)));
     }
   }
-  pick("method", 1);
-  pick("original", 1);
+  set("method", 1);
+  set("original", 1);
   seen.rows = fleet.rows.map(row => [...row]);
   seen.said = find("said").value;
   cards.forEach(draw);
@@ -371,7 +371,7 @@ let seen;
 try { seen = look(); } catch (error) { seen = {failed: error.stack}; }
 document.body.append(document.createElement("samp"));
 document.body.lastChild.textContent = JSON.stringify(seen);
-</script>"""
+}</script>"""
 
 
 def test_in_a_browser_it_shows_what_one_picks_and_sorts(tmp_path):
