@@ -307,7 +307,7 @@ def test_what_has_no_room_is_named():
     assert "128 pixels wide, are reduced to 96" in Parsed(large).said("p")
 
 
-def stage(folder: Path, *, images: bool) -> subprocess.CompletedProcess:
+def stage(folder: Path, *, images: bool, figure: str = "own_figure.png") -> subprocess.CompletedProcess:
     arguments = results()
     experiment = json.loads(arguments["experiment"].model_dump_json())
     options = ["--settings", json.dumps({"experiment": experiment}), "--template", str(TEMPLATE)]
@@ -319,9 +319,9 @@ def stage(folder: Path, *, images: bool) -> subprocess.CompletedProcess:
     files = list(arguments["files"].values())
     numbers = {"forget": arguments["arrays"]["oracle/image"], "retain": np.arange(0, 17, 2)}
     (folder / "split.csv").write_text(split_as_csv(numbers, np.zeros(17, dtype=int), files))
-    (folder / "own_figure.png").write_bytes(png(3, 2))
+    (folder / figure).write_bytes(png(3, 2))
     given = {"scores": "scores.csv", "comparisons": "comparisons.csv", "costs": "costs.csv"}
-    given |= {"run-file": "run.json", "examples": "examples.npz", "figures": "own_figure.png"}
+    given |= {"run-file": "run.json", "examples": "examples.npz", "figures": figure}
     if images:
         given |= {"images": "images.npz", "split-table": "split.csv"}
     for option, name in given.items():
@@ -343,20 +343,29 @@ def test_the_stage_writes_it(tmp_path, images):
     assert text == made(**arguments)
 
 
-LOOK = """<script>
-const pick = (id, value) => { find(id).value = value; find(id).dispatchEvent(new Event("change")); };
+def test_the_stage_says_what_is_no_picture_for_a_browser(tmp_path):
+    process = stage(tmp_path, images=False, figure="scores.pdf")
+    assert process.returncode == 1
+    assert (
+        process.stderr == "page: scores.pdf: a page for browsers shows PNG files; name that of the figure\n"
+    )
+    assert not (tmp_path / "report.html").exists()
+
+
+LOOK = """<script>{
+const set = (id, value) => { find(id).value = value; find(id).dispatchEvent(new Event("change")); };
 const look = () => {
   const seen = {widths: innerWidth - document.documentElement.scrollWidth};
   seen.orders = [];
   for (const method of data.methods.keys()) {
-    pick("method", method);
+    set("method", method);
     for (const order of ["-1", "1"]) {
-      pick("order", order);
+      set("order", order);
       seen.orders.push([...find("cards").children].map(card => cards.indexOf(card)));
     }
   }
-  pick("method", 1);
-  pick("original", 1);
+  set("method", 1);
+  set("original", 1);
   seen.rows = fleet.rows.map(row => [...row]);
   seen.said = find("said").value;
   cards.forEach(draw);
@@ -371,7 +380,7 @@ let seen;
 try { seen = look(); } catch (error) { seen = {failed: error.stack}; }
 document.body.append(document.createElement("samp"));
 document.body.lastChild.textContent = JSON.stringify(seen);
-</script>"""
+}</script>"""
 
 
 def test_in_a_browser_it_shows_what_one_picks_and_sorts(tmp_path):

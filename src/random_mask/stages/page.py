@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pandas as pd
 from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz, read_text, write_text
 from random_mask.data.splits import read_files
+from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment
 from random_mask.report.page import page
 from random_mask.stages.command import Input, Output, Source, progress, run
@@ -37,6 +37,9 @@ def main(
     output: Output,
 ) -> None:
     """Write the page, without claims, images or names of files where these are not given."""
+    for path in figures:
+        if path.suffix != ".png":
+            raise InputError(f"{path}: a page for browsers shows PNG files; name that of the figure")
     text = page(
         read_text(template),
         settings.experiment,
@@ -48,7 +51,7 @@ def main(
         arrays=read_npz(examples),
         pixels=read_npz(images[0])["pixels"] if images else None,
         files=read_files(read_text(split_table[0])) if split_table else None,
-        figures={path.stem: Path(path).read_bytes() for path in figures},
+        figures={path.stem: path.read_bytes() for path in figures},
     )
     write_text(output, text)
     progress(f"{len(text.encode()) / 1e6:.1f} MB")
