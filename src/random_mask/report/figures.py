@@ -98,7 +98,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figur
     for axes, (column, title) in zip(panels, QUANTITIES.items(), strict=True):
         _bounds(axes, table, column, vertical=True)
         for place, method in enumerate(rows):
-            _points(axes, place, table[table["method"] == method], column, "o", labels.colour(method))
+            _points(axes, place, _of(method, table), column, "o", labels.colour(method))
         axes.set(xlabel=title, xlim=(-0.008, None))
     _name_rows(panels[0], [labels(method) for method in rows])
     sns.despine(figure)
@@ -113,8 +113,7 @@ def scores_by_data(studies: Sequence[Study]) -> Figure:
     for axes, study, names in zip(panels, studies, rows, strict=True):
         _bounds(axes, study.scores, "score", vertical=True)
         for place, method in enumerate(names):
-            of_method = study.scores[study.scores["method"] == method]
-            _points(axes, place, of_method, "score", "o", study.labels.colour(method))
+            _points(axes, place, _of(method, study.scores), "score", "o", study.labels.colour(method))
         axes.set(xlabel="score", xlim=(-0.008, None), title=study.title)
         _name_rows(axes, [study.labels(method) for method in names])
     sns.despine(figure)
@@ -136,7 +135,7 @@ def shift_spread(positions: Positions, methods: Sequence[str], labels: Labels) -
 
 def shift_spreads(studies: Sequence[Study]) -> Figure:
     """Draw the same for several experiments, the methods that all have in the same way."""
-    figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, 3.1), sharey=True)
+    figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, 2.9), sharey=True)
     handles: dict[str, Any] = {}
     for axes, study in zip(panels, studies, strict=True):
         names = ["original", *study.experiment.drawn(), "retrain"]
@@ -149,36 +148,47 @@ def shift_spreads(studies: Sequence[Study]) -> Figure:
     return figure
 
 
-SPREAD = "spread, of retrained models 1"
+SPREAD = "spread (retrained models: 1)"
 
 
 def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels: Labels) -> None:
     """Draw shift and spread of methods with their intervals; lines cross where retrained models are."""
     axes.axvline(0, color="0.6", lw=0.8, ls=":", zorder=0)
     axes.axhline(1, color="0.6", lw=0.8, ls=":", zorder=0)
-    for method, marker in zip(methods, cycle(MARKERS), strict=False):
+    for method in methods:
         x, y = positions[method]
         axes.errorbar(
             *([x.estimate], [y.estimate]),
             xerr=[[x.estimate - x.low], [x.high - x.estimate]],
             yerr=[[y.estimate - y.low], [y.high - y.estimate]],
-            **labels.style(method) | {"fmt": marker, "ms": 5, "elinewidth": 0.7},
+            **labels.style(method) | {"ls": "", "ms": 5, "elinewidth": 0.7},
         )
-    axes.set(xlabel="shift of the mean, in standard deviations\nof retrained models", ylim=(-0.05, None))
+    axes.set(xlabel="shift (retrained models: 0)", ylim=(-0.05, None))
     sns.despine(ax=axes)
 
 
 def mask_ratios(studies: Sequence[Study]) -> Figure:
-    """Draw the score and the accuracies against the mask ratio, a column for each experiment."""
-    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 3.6), sharex="col")
-    for column, study in zip(grid.T, studies, strict=True):
-        base = str(study.experiment.swept_method())
-        _ratio(column[0], column[1], study.scores, study.experiment.ratio_series(), study.labels.colour(base))
-        column[0].set(title=study.title, xlabel="")
-    for row in grid:
-        for axes in row[1:]:
-            axes.set(ylabel="")
-        _legend_above(row[0], columns=3) if row is grid[1] else row[0].legend()
+    """Draw the score, and shift and spread, against the mask ratio, a column for each experiment."""
+    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 3.5), sharex="col", sharey="row")
+    for (upper, lower), study in zip(grid.T, studies, strict=True):
+        series = study.experiment.ratio_series()
+        means = over_originals(study.scores).loc[list(series.values())].set_axis(list(series))
+        masked = study.labels.colour(str(study.experiment.swept_method()))
+        upper.errorbar(means.index, means["score"], yerr=_errors(means, "score"), marker="o", color=masked)
+        _bounds(upper, study.scores, "score", vertical=False)
+        upper.set(title=study.title, ylim=(-0.008, None))
+        for place, (name, style) in enumerate({"shift": "s-", "spread": "^--"}.items()):
+            found = [study.positions[method][place] for method in series.values()]
+            ends = [[one.estimate - one.low for one in found], [one.high - one.estimate for one in found]]
+            values = [one.estimate for one in found]
+            lower.errorbar(
+                list(series), values, yerr=ends, fmt=style, color=("0.1", "0.5")[place], label=name
+            )
+            lower.axhline(place, color="0.35", lw=0.8, ls=":", zorder=0)
+        lower.set(xlabel="mask ratio")
+    grid[0, 0].set_ylabel("score")
+    grid[1, 0].set_ylabel("shift, spread")
+    grid[1, 0].legend()
     sns.despine(figure)
     return figure
 
@@ -309,10 +319,10 @@ def training(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
     """Draw loss and accuracy on the training images by epoch: mean of the models and its 95 % interval."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
     for axes, quantity in zip(panels, ("loss", "accuracy"), strict=True):
-        for method, marker in zip(["retrain", *methods], cycle(MARKERS), strict=False):
+        for method in ["retrain", *methods]:
             found = [interval_of_mean(values) for values in fleets[method][f"history_{quantity}"].T]
             mean, half = [one.estimate for one in found], [one.high - one.estimate for one in found]
-            style = labels.style(method) | {"marker": marker, "ms": 3, "capsize": 1.5}
+            style = labels.style(method) | {"ms": 3, "capsize": 1.5}
             axes.errorbar(np.arange(1, len(found) + 1), mean, yerr=half, **style)
         axes.set(xlabel="epoch", ylabel=f"training {quantity}")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -339,7 +349,7 @@ def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
         part = table[table["method"] == method]
         # A little apart, so that the intervals do not cover each other.
         places = np.log2(part["models"]) + 0.06 * (place - (len(rows) - 1) / 2)
-        style = labels.style(method) | {"marker": "o", "ms": 3.5}
+        style = labels.style(method) | {"ms": 3.5}
         axes.errorbar(places, part["score"], yerr=_errors(part, "score"), **style)
     sizes = sorted(table["models"].unique())
     axes.set_xticks(np.log2(sizes), [str(n) for n in sizes])
@@ -385,6 +395,12 @@ def _note(text: str) -> Figure:
     axes.set(xticks=[], yticks=[])
     sns.despine(figure, left=True, bottom=True)
     return figure
+
+
+def _of(method: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a method of `scores.csv`; the retrained fleet is the same for every original."""
+    rows = table[table["method"] == method]
+    return rows.head(1) if method == "retrain" else rows
 
 
 def _points(axes: Axes, place: int, table: pd.DataFrame, column: str, marker: str, colour: Colour) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import seaborn as sns
@@ -17,6 +18,7 @@ _PALETTE = sns.color_palette("colorblind", 10)
 _DARK = (0.15, 0.15, 0.15)
 _GROUPS = {"mask": (0, 9, 3), "control": (1, 2, 4), "entry": (4,), "literature": (5,), "own": (6, 8)}
 """Places in the palette of the methods of each group."""
+_MARKERS = "s^DvP<>ph*"
 
 
 class Labels:
@@ -24,6 +26,7 @@ class Labels:
 
     A dagger marks a method that deviates in substance from its source. In figures that hold few methods those
     of a group differ in colour, as far as it has colours; all others have the first colour of their group.
+    Methods that are compared in detail differ in their markers, too.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -35,6 +38,8 @@ class Labels:
         }
         self._tuned = set(experiment.tuned_methods())
         self._colours: dict[str, Colour] = {"original": _PALETTE[7], "retrain": _DARK, "oracle": _DARK}
+        self._markers = {"original": "X", "retrain": "o", "oracle": "o"}
+        self._markers |= dict(zip(experiment.drawn(), cycle(_MARKERS), strict=False))
         used = dict.fromkeys(_GROUPS, 0)
         for name in [*experiment.drawn(), *methods]:
             if name not in self._colours:
@@ -60,5 +65,9 @@ class Labels:
         return self._colours[method]
 
     def style(self, method: str) -> dict[str, Any]:
-        """Return colour and name of a method as Matplotlib takes them."""
-        return {"color": self.colour(method), "label": self(method)}
+        """Return colour, marker and name of a method that is compared in detail, as Matplotlib takes them."""
+        return {
+            "color": self.colour(method),
+            "marker": self._markers[method],
+            "label": self(method),
+        }

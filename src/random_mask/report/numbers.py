@@ -85,6 +85,7 @@ def of_study(study: Study) -> dict[str, str]:
     numbers = {f"config/{key}": text for key, text in _leaves(configured)}
     numbers |= _derived(experiment, study.run["model"])
     numbers |= _scores(study.scores)
+    numbers["scores/highest"] = _highest(study)
     numbers |= _positions(study)
     numbers |= _comparisons(study.comparisons)
     numbers |= _measures(study.measures, study.scores, experiment.swept_method(), experiment.unmasked())
@@ -126,6 +127,7 @@ def of_claims(judged: pd.DataFrame, experiment: str, origin: str) -> dict[str, s
     for row in rows_of(judged):
         key = f"claims/{row.id}@{experiment}"
         numbers |= {key: "opposite" if row.opposite else row.verdict, f"{key}/from": origin}
+        numbers[f"{key}/found"] = UNKNOWN
         if row.verdict != NOT_TESTABLE:
             values = (f"{value:z.3f}" for value in (row.estimate, row.low, row.high))
             numbers[f"{key}/found"] = "${}$ $[{},\\,{}]$".format(*values)
@@ -195,6 +197,18 @@ def _scores(scores: pd.DataFrame) -> dict[str, str]:
             row["seconds_per_model"], ceiling["seconds_per_model"]
         )
     return numbers
+
+
+HIGHEST = 5
+"""Methods that the text names as those of the highest scores."""
+
+
+def _highest(study: Study) -> str:
+    """Return the methods with the highest scores, each with its own, as a list in words."""
+    means = over_originals(study.scores)["score"]
+    found = means[means.index.isin(study.experiment.shown())].nlargest(HIGHEST)
+    names = [f"{escape(study.labels(str(name)))} ({score:.3f})" for name, score in found.items()]
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _positions(study: Study) -> dict[str, str]:

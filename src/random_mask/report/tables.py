@@ -6,7 +6,7 @@ table that may break over pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -237,40 +237,32 @@ def environment(studies: Sequence[Study]) -> str:
 
 
 def recipes(studies: Sequence[Study]) -> str:
-    """Return side by side how networks are trained and the recipes of methods that have a single one.
+    """Return how networks are trained and the recipes of methods that have a single one, a row for each.
 
     Variants, controls of another method and tuned methods are left out: what they change is said elsewhere.
     """
-    columns: list[tuple[str, str, Recipe]] = []
-    spans = []
+    blocks = []
     for study in studies:
-        experiment, before = study.experiment, len(columns)
-        columns.append(("Original, retrained", "--", experiment.training))
+        experiment = study.experiment
+        rows = [_recipe("Original, retrained", "--", experiment.training)]
         for name in experiment.drawn():
             method = experiment.all_methods()[name]
             found = [recipe for step in method.steps() for recipe in step.finetune]
             if len(found) == 1 and method.variant_of is None and method.tuned_from is None:
                 ratio = f"{method.perturb.ratio:g}" if isinstance(method.perturb, RandomMask) else "--"
-                columns.append((escape(study.labels(name)), ratio, found[0]))
-        spans.append((study.title, before + 2, len(columns) + 1))
-    lines: dict[str, Callable[[Recipe], str]] = {
-        "Epochs": lambda recipe: plain(recipe.epochs),
-        "Batch": lambda recipe: plain(recipe.batch),
-        "Optimiser": lambda recipe: (
-            plain(recipe.optimizer) + (f", momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else "")
-        ),
-        "Learning rate, first": lambda recipe: plain(recipe.learning_rate),
-        "Learning rate, last": lambda recipe: plain(recipe.final_learning_rate),
-        "Weight decay": lambda recipe: plain(recipe.weight_decay),
-    }
-    rows = [["Mask ratio", *(ratio for _, ratio, _ in columns)]]
-    rows += [[name, *(text(recipe) for *_, recipe in columns)] for name, text in lines.items()]
-    titles = [rf"\multicolumn{{{1 + end - start}}}{{c}}{{{escape(title)}}}" for title, start, end in spans]
-    rules = "".join(rf"\cmidrule(lr){{{start}-{end}}}" for _, start, end in spans)
-    above = " & ".join(["", *titles]) + r" \\" + "\n" + rules
-    return tabular(
-        "@{}l" + "c" * len(columns) + "@{}", ["", *(name for name, *_ in columns)], rows, above=above
-    )
+                rows.append(_recipe(escape(study.labels(name)), ratio, found[0]))
+        blocks.append((study.title, rows))
+    above = r"& Mask & & & & \multicolumn{2}{c}{Learning rate} & Weight \\" + "\n" + r"\cmidrule(lr){6-7}"
+    head = ["", "ratio", "Epochs", "Batch", "Optimiser", "first", "last", "decay"]
+    return tabular("@{}lccclccc@{}", head, _blocks(blocks, len(head)), above=above)
+
+
+def _recipe(name: str, ratio: str, recipe: Recipe) -> list[str]:
+    """Return the cells of a row of `recipes`."""
+    momentum = f", momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else ""
+    rates = (recipe.learning_rate, recipe.final_learning_rate, recipe.weight_decay)
+    sizes = [plain(recipe.epochs), plain(recipe.batch), plain(recipe.optimizer) + momentum]
+    return [name, ratio, *sizes, *map(plain, rates)]
 
 
 def tuning(choices: Sequence[Mapping[str, Any]], studies: Sequence[Study]) -> str:
@@ -304,7 +296,7 @@ def _value(value: Any) -> str:
 
 
 def claims(claims: Sequence[Claim], judged: Mapping[str, pd.DataFrame]) -> str:
-    """Return the claims with the verdict of each experiment that they name, and the estimate it follows from.
+    """Return the claims with the verdict of each experiment that they name, and the interval it follows from.
 
     Args:
         claims: of `paper/claims.yaml`.
@@ -318,8 +310,10 @@ def claims(claims: Sequence[Claim], judged: Mapping[str, pd.DataFrame]) -> str:
         ]
         for claim in claims
     ]
-    columns = r"@{}>{\raggedright\arraybackslash}p{0.34\linewidth}" + "l" * len(judged) + "@{}"
-    return tabular(columns, ["Claim", *map(escape, judged)], rows)
+    columns = (
+        r"@{}>{\hangindent=0.8em\raggedright\arraybackslash}p{0.38\linewidth}" + "l" * len(judged) + "@{}"
+    )
+    return tabular(columns, ["Claim", *map(escape, judged)], rows, page=PAGE // 3)
 
 
 def _verdict(row: Any) -> str:

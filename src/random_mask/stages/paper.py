@@ -24,7 +24,8 @@ FIXED = {"SOURCE_DATE_EPOCH": "1700000000", "FORCE_SOURCE_DATE": "1", "TZ": "UTC
 FIXED |= {"max_print_line": "1000"}
 DEVIATION = re.compile(r"^NOT SO HERE: (.*)$", re.M)
 DEFECTS = re.compile(
-    r"^(Overfull \\[hv]box.*|.*Warning:.*(?:undefined|multiply defined|not found).*|Package .* Error.*)$",
+    r"^(Overfull \\[hv]box.*|.*Warning:.*(?:undefined|multiply defined|not found|too large).*"
+    r"|Package .* Error.*)$",
     re.M,
 )
 
