@@ -53,7 +53,7 @@ def test_the_jobs_are_those_of_the_workflow(tmp_path):
     assert counts["unlearn"] == sum(n for role, n in fleets.items() if "/original-" in role)
     assert counts["evaluate"] == len(plan.evaluations())
     assert counts["relearn"] == 2 + 2 * len(experiment.all_methods())
-    assert counts["paper"] == 1
+    assert counts["page"] == 1
     assert "all" not in counts
 
 
@@ -65,13 +65,13 @@ def test_all_models_of_the_workflow_are_trained(smoke):
 def test_jobs_wait_for_what_they_read(smoke):
     rules_before = {
         rule: {smoke[number].rule for job in smoke if job.rule == rule for number in job.after}
-        for rule in ("prepare_data", "retrain", "unlearn", "evaluate", "paper")
+        for rule in ("prepare_data", "retrain", "unlearn", "evaluate", "page")
     }
     assert rules_before["prepare_data"] == set()
     assert rules_before["retrain"] == {"prepare_data"}
     assert rules_before["unlearn"] == {"prepare_data", "train_original", "mask"}
     assert rules_before["evaluate"] == {"prepare_data", "train_original", "retrain", "unlearn"}
-    assert rules_before["paper"] == {"figures", "tables"}
+    assert rules_before["page"] == {"prepare_data", "collect", "scores", "claims", "figures"}
     priority = {job.rule: job.priority for job in smoke}
     assert priority["train_original"] > priority["retrain"] > priority["unlearn"]
 
@@ -155,7 +155,7 @@ def test_the_command_prints_the_costs(capsys, monkeypatch):
     assert cli.main(["estimate", "--configfile", str(SMOKE), "--cores", "3"]) == 0
     printed = capsys.readouterr()
     for text in (
-        "smoke: 47 jobs, which train 37 models",
+        "smoke: 48 jobs, which train 37 models",
         "trains on 100 images a second",
         "core hours",
         "  unlearn",

@@ -1,6 +1,7 @@
 """The measures beside the score, on distributions whose answer is known."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -397,7 +398,6 @@ def test_numbers_of_the_paper_are_dashes_where_nothing_is_known():
     without = numbers._measures(measures[measures["measure"] == "tow"], scores, None, None)
     assert {key.split("/")[-1].partition("_")[0] for key in without} == {"tow", "methods"}
     found = numbers._measures(measures, scores, "a", "b")
-    assert found["nearness/tow/words"] == numbers.UNDECIDED
     assert found["nearness/tow/difference"] == "0.100"
     assert found["nearness/tow/high"] == f"{0.1 + np.hypot(0.1, 0.1):.3f}"
     open_ended = measures.assign(high=np.nan)
@@ -412,16 +412,23 @@ def test_the_figure_says_what_it_needs():
     assert texts == ["0.98"]
 
 
+def study(measures):
+    """An experiment as the tables take it, with methods `a` and `b`."""
+    experiment = SimpleNamespace(drawn=lambda: ["a", "b"])
+    return SimpleNamespace(title="Data", labels=str.upper, measures=measures, experiment=experiment)
+
+
 def test_the_table_has_no_column_for_what_an_experiment_did_not_measure():
     measures, _ = table({"score": [0.0] * 4} | {name: [0.1, 0.2, 0.3, 0.4] for name in MEASURES})
-    assert "Relearn gap" in tables.measures(measures, ["a", "b"], str)
+    assert "Relearn gap" in tables.measures([study(measures)])
     fewer = measures[measures["measure"] != "relearn_gap"]
-    assert "Relearn gap" not in tables.measures(fewer, ["a", "b"], str)
+    assert "Relearn gap" not in tables.measures([study(fewer)])
+    assert "Relearn gap" not in tables.measures([study(measures), study(fewer)])
 
 
 def test_the_tables_of_measures_share_them_out():
     measures, _ = table({"score": [0.0] * 4} | {name: [0.1, 0.2, 0.3, 0.4] for name in MEASURES})
-    texts = [tables.measures(measures, ["a", "b"], str, main=main) for main in (True, False)]
+    texts = [tables.measures([study(measures)], main=main) for main in (True, False)]
     assert all(sum(measure.head in text for text in texts) == 1 for measure in MEASURES.values())
 
 
@@ -449,7 +456,7 @@ def test_the_table_has_a_row_for_every_method_and_says_what_is_unknown():
     shown = [name for name, measure in MEASURES.items() if measure.in_table]
     values = {"score": [0.0] * 4} | {name: [0.1, 0.2, 0.3, 0.4] for name in shown}
     measures, _ = table(values | {"ulira_accuracy": [np.nan] * 4})
-    body = tables.measures(measures, ["a", "b"], str.upper).partition(r"\midrule")[2].splitlines()
+    body = tables.measures([study(measures)]).partition(r"\midrule")[2].splitlines()
     rows = [row.split(" & ") for row in body if "&" in row]
     assert [row[0] for row in rows] == ["ORIGINAL", "A", "B", "RETRAIN"]
     assert {row[1] for row in rows} == {"--"}

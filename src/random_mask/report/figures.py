@@ -25,11 +25,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from random_mask.artifacts.files import atomic_write
-from random_mask.metrics.intervals import Interval, interval_of_mean
+from random_mask.metrics.intervals import interval_of_mean
 from random_mask.report.labels import Colour, Labels
 from random_mask.report.measures import FEWEST_METHODS, MEASURES
 from random_mask.report.originals import over_originals
-from random_mask.report.study import Fleets, Study
+from random_mask.report.study import Fleets, Positions, Study
 
 __all__ = [
     "ablations",
@@ -118,10 +118,6 @@ def scores_by_data(studies: Sequence[Study]) -> Figure:
         _name_rows(axes, [study.labels(method) for method in names])
     sns.despine(figure)
     return figure
-
-
-Positions = Mapping[str, tuple[Interval, Interval]]
-"""Shift and spread by method, as `study.shift_and_spread` returns them."""
 
 
 def shift_spread(positions: Positions, methods: Sequence[str], labels: Labels) -> Figure:

@@ -24,6 +24,7 @@ from random_mask.experiment.config import Experiment
 from random_mask.report import summary
 from random_mask.report.labels import Labels
 from random_mask.report.originals import NOT_TESTABLE, differences, over_originals, rows_of, verdict
+from random_mask.report.study import Positions, shift_and_spread
 from random_mask.report.tables import ENVIRONMENT
 
 __all__ = ["CAPTIONS", "gallery", "page"]
@@ -92,7 +93,7 @@ def page(
     sections = {
         "Scores": pictures.get("scores", "")
         + (_folded("Other figures", rest) if rest else "")
-        + _scores(means, labels, experiment.originals),
+        + _scores(means, shift_and_spread(arrays, list(means.index)), labels, experiment.originals),
         "Paired differences": _comparisons(comparisons, labels),
         "Claims": "" if claims is None else _claims(claims),
         "Costs": _costs(costs, labels, found.get("reference", "a reference machine")),
@@ -273,12 +274,13 @@ def _cells(row: Sequence[_Cell]) -> str:
     return "".join(cells)
 
 
-def _scores(means: pd.DataFrame, labels: Labels, originals: int) -> str:
+def _scores(means: pd.DataFrame, positions: Positions, labels: Labels, originals: int) -> str:
     ceiling, retraining = means["score"]["retrain"], means["seconds_per_model"]["retrain"]
     rows = []
     for method, row in means.iterrows():
         share = row["score"] / ceiling if ceiling > 0 else math.nan
         interval = _range(row["score_low"], row["score_high"], ".3f")
+        shift, spread = positions[str(method)]
         cost = row["seconds_per_model"] / retraining if retraining > 0 else math.nan
         rows.append(
             [
@@ -286,6 +288,7 @@ def _scores(means: pd.DataFrame, labels: Labels, originals: int) -> str:
                 _number(row["score"], ".3f"),
                 _Cell(interval, row["score_low"]),
                 _number(share, ".0%"),
+                *(_number(shift.estimate, "+.2f"), _number(spread.estimate, ".2f")),
                 *(_number(row[f"{split}_accuracy"], ".1%") for split in ("retain", "forget", "test")),
                 _number(cost, ".0%"),
             ]
@@ -295,6 +298,8 @@ def _scores(means: pd.DataFrame, labels: Labels, originals: int) -> str:
         "Score",
         "95 % interval",
         "Of the ceiling",
+        "Shift",
+        "Spread",
         "Retain acc.",
         "Forget acc.",
         "Test acc.",
@@ -302,8 +307,10 @@ def _scores(means: pd.DataFrame, labels: Labels, originals: int) -> str:
     ]
     note = (
         "The score is the forgetting quality times what is kept of the retrained models' accuracy; the "
-        "ceiling is that of an independent retrained fleet. Cost is that of unlearning one model, as a share "
-        "of retraining it."
+        "ceiling is that of an independent retrained fleet. Shift is how far the mean confidence on forget "
+        "images lies above that of retrained models, in their standard deviations, and spread that of the "
+        "confidences across runs, as a multiple of theirs: 0 and 1 are ideal. Cost is that of unlearning one "
+        "model, as a share of retraining it."
     )
     if originals > 1:
         note += f" Scores and accuracies are means over {originals} original models."

@@ -16,10 +16,12 @@ from random_mask.metrics.spread import shift, spread_ratio
 from random_mask.report.labels import Labels
 from random_mask.report.originals import pooled
 
-__all__ = ["Fleets", "Study", "fleets_of", "shift_and_spread"]
+__all__ = ["Fleets", "Positions", "Study", "fleets_of", "shift_and_spread"]
 
 Fleets = Mapping[str, Mapping[str, np.ndarray]]
 """The arrays of each method's evaluation, by method."""
+Positions = Mapping[str, tuple[Interval, Interval]]
+"""Shift and spread by method."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ class Study:
         return f"{title}, N = {self.experiment.models}"
 
     @cached_property
-    def positions(self) -> dict[str, tuple[Interval, Interval]]:
+    def positions(self) -> Positions:
         """Shift and spread of each method of the scores; see `shift_and_spread`."""
         methods = [name for name in self.scores["method"].unique() if name not in self.experiment.trials()]
         return shift_and_spread(self.examples, methods)
@@ -74,9 +76,7 @@ def fleets_of(examples: Mapping[str, np.ndarray], methods: Sequence[str]) -> Fle
     return {name: oracle | _under(f"{name}/0", examples) for name in methods}
 
 
-def shift_and_spread(
-    examples: Mapping[str, np.ndarray], methods: Sequence[str]
-) -> dict[str, tuple[Interval, Interval]]:
+def shift_and_spread(examples: Mapping[str, np.ndarray], methods: Sequence[str]) -> Positions:
     """Return shift and spread of the confidences of each method against the oracle, over its original models.
 
     Args:
