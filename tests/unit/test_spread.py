@@ -1,0 +1,88 @@
+"""Shift and spread of confidences are what a direct computation gives, and their intervals cover."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from random_mask.metrics.spread import shift, spread_ratio
+from random_mask.report.study import shift_and_spread
+
+
+def ends(interval) -> tuple[float, float, float]:
+    return interval.estimate, interval.low, interval.high
+
+
+@given(st.integers(0, 1000), st.integers(2, 9), st.integers(1, 7))
+def test_they_are_what_a_direct_computation_gives(seed, models, examples):
+    rng = np.random.default_rng(seed)
+    fleet, oracle = rng.normal(size=(2, models, examples)) * rng.uniform(0.5, 2, size=examples) + 3
+    shifts, logarithms = [], []
+    for own, retrained in zip(fleet.T, oracle.T, strict=True):
+        deviations = [
+            np.sqrt(sum((x - np.mean(of)) ** 2 for x in of) / (models - 1)) for of in (own, retrained)
+        ]
+        shifts.append((np.mean(own) - np.mean(retrained)) / deviations[1])
+        logarithms.append(np.log(deviations[0] / deviations[1]))
+    assert shift(fleet, oracle).estimate == pytest.approx(sum(shifts) / examples)
+    assert spread_ratio(fleet, oracle).estimate == pytest.approx(np.exp(sum(logarithms) / examples))
+
+
+@given(st.integers(0, 1000), st.floats(0.3, 3.0))
+def test_the_ratio_of_spreads_scales(seed, ratio):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, 12, 30)) + rng.normal(size=30)
+    found, scaled = spread_ratio(a, b), spread_ratio(ratio * a, b)
+    assert ends(scaled) == pytest.approx([ratio * end for end in ends(found)])
+    assert spread_ratio(b, a).estimate == pytest.approx(1 / found.estimate)
+    assert found.low < found.estimate < found.high
+
+
+@given(st.integers(0, 1000), st.floats(-5, 5), st.floats(0.1, 10), st.floats(-50, 50))
+def test_the_shift_is_in_units_of_the_retrained_models(seed, moved, unit, origin):
+    rng = np.random.default_rng(seed)
+    fleet, oracle = rng.normal(size=(2, 12, 30))
+    found = shift(fleet, oracle)
+    assert ends(shift(fleet * unit + origin, oracle * unit + origin)) == pytest.approx(ends(found), abs=1e-9)
+    by = moved * oracle.std(axis=0, ddof=1)
+    assert shift(fleet + by, oracle).estimate == pytest.approx(found.estimate + moved)
+
+
+def test_a_model_that_stands_for_a_fleet_has_no_spread():
+    oracle = np.random.default_rng(0).normal(size=(8, 5))
+    one = np.repeat(np.full((1, 5), 2.0), 8, axis=0)
+    assert ends(spread_ratio(one, oracle)) == (0.0, 0.0, 0.0)
+    assert np.isfinite(ends(shift(one, oracle))).all()
+
+
+@pytest.mark.parametrize(("models", "examples"), [(2, 1), (2, 5), (3, 1)])
+def test_the_smallest_fleets_have_finite_intervals(models, examples):
+    fleet, oracle = np.random.default_rng(1).normal(size=(2, models, examples))
+    for found in (shift(fleet, oracle), spread_ratio(fleet, oracle)):
+        assert np.isfinite(ends(found)).all()
+        assert found.low <= found.estimate <= found.high
+
+
+@pytest.mark.parametrize(
+    ("statistic", "truth", "made"),
+    [(spread_ratio, 1 / 1.5, lambda b: 1.5 * b), (shift, -0.5, lambda b: b + 0.5)],
+)
+def test_the_intervals_cover(statistic, truth, made):
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        # Models differ as a whole, so that examples are not independent.
+        a, b = ((rng.normal(size=(16, 30)) + rng.normal(size=(16, 1))) / np.sqrt(2) for _ in range(2))
+        found = statistic(a, made(b))
+        covered += found.low <= truth <= found.high
+    assert covered >= 180
+
+
+def test_of_several_original_models_the_mean_is_taken():
+    rng = np.random.default_rng(2)
+    oracle, *fleets = rng.normal(size=(3, 8, 6))
+    arrays = {"oracle/oracle_confidences": oracle, "method_b/0/confidences": oracle + 9}
+    arrays |= {f"method/{number}/confidences": fleet for number, fleet in enumerate(fleets)}
+    where, wide = shift_and_spread(arrays, ["method"])["method"]
+    assert where.estimate == pytest.approx(np.mean([shift(fleet, oracle).estimate for fleet in fleets]))
+    assert wide.estimate == pytest.approx(np.mean([spread_ratio(fleet, oracle).estimate for fleet in fleets]))
