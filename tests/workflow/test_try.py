@@ -55,7 +55,10 @@ def test_a_function_that_does_nothing_is_the_original_model(root):
     assert found["spread"]["estimate"] < 1e-6
     oracle = examples["oracle/oracle_confidences"]
     gaps = examples["original/0/confidences"].mean(axis=0) - oracle.mean(axis=0)
-    assert found["shift"] == pytest.approx((gaps / oracle.std(axis=0, ddof=1)).mean(), rel=1e-3)
+    assert found["shift"]["estimate"] == pytest.approx((gaps / oracle.std(axis=0, ddof=1)).mean(), rel=1e-3)
+    text = Path(found["page"]).read_text()
+    assert "unlearning" in text
+    assert text.count("data:image/png") == len(oracle[0])
     # The run here was made by the same code, so nothing but the models is made.
     assert said[0].startswith("unlearning 4 models by mine.py")
     assert [path.name for path in Path("results/try/smoke").iterdir()] == ["functions"]

@@ -18,17 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from random_mask.artifacts.files import read_npz, read_text
+from random_mask.artifacts.files import read_npz, read_text, write_text
 from random_mask.artifacts.records import digest, read_record, verify
 from random_mask.artifacts.shards import read_fleet, read_speed, read_works
-from random_mask.data.splits import read_split
+from random_mask.data.splits import read_files, read_split
 from random_mask.errors import InputError
-from random_mask.experiment.config import Experiment, load
+from random_mask.experiment.config import Experiment, Method, load
 from random_mask.methods.own.function import check, files_of, located
-from random_mask.metrics.competition import logit_scaled_confidence
+from random_mask.metrics.competition import epsilons, logit_scaled_confidence
 from random_mask.metrics.intervals import SMALLEST_FLEET, Fleet, paired_difference, score_intervals
 from random_mask.metrics.spread import shift, spread_ratio
+from random_mask.report import page
 from random_mask.report.agreement import parse_scores
 from random_mask.seeds import seed_of
 from random_mask.training.cost import Work, seconds
@@ -79,8 +81,9 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
 
     Returns:
         What was found, by name, intervals as `estimate`, `low` and `high`, ready for JSON. `shift` and
-        `spread` are those of `metrics.spread` against the oracle, `cost` a share of a
-        retraining, counted, and `measured_seconds` what a model took here, Python's start included.
+        `spread` are those of `metrics.spread` against the oracle, `cost` a share of a retraining, counted,
+        `measured_seconds` what a model took here, Python's start included, and `page` the file of a page for
+        the browser.
 
     Raises:
         InputError: if the function fails for a model, or there is nothing to judge it by.
@@ -131,8 +134,11 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     say(f"unlearning {models} models by {trial.function}, {min(cores, models)} at a time")
     shards = [made[0] for made in _all_made(jobs, folders[1:], cores, trial.timeout, say)]
     say("judging them")
+    judged = _judged(study, examples, counts, shards, kept)
+    place = folders[-1] / "functions" / f"{path.stem}.{name}" / "report.html"
+    write_text(place, _page(study, trial, name, examples, shards, judged, images, table, kept))
     found = {"function": trial.function, "experiment": study.experiment, "models": models}
-    return found | _judged(study, examples, counts, shards, kept)
+    return found | judged | {"page": str(place)}
 
 
 FLEET = {"output": "npz", "cost": "json"}
@@ -275,21 +281,14 @@ def _judged(
 ) -> dict[str, Any]:
     """Return what is found of a fleet; see `attempt`."""
     arrays, n = read_fleet(shards), len(shards)
-    labels = examples["oracle/label"]
-    confidences = np.stack([logit_scaled_confidence(one, labels) for one in arrays["logits_forget"]])
-    fleet = Fleet(confidences, arrays["accuracy_retain"], arrays["accuracy_test"])
-
-    def stored(prefix: str) -> Fleet:
-        names = ("confidences", "retain_accuracy", "test_accuracy")
-        return Fleet(*(examples[f"{prefix}{name}"][:n] for name in names))
-
-    oracle = stored("oracle/oracle_")
+    fleet, oracle = _fleet(shards, examples["oracle/label"]), _stored(examples, "oracle/oracle_", n)
     options: dict[str, Any] = {"replicates": study.replicates, "workers": _cores()}
     options["seed"] = seed_of(study.seed, "intervals", 0, ROLE)
     intervals = score_intervals(fleet, oracle, **options)
     others = [name for name in COMPARED if f"{name}/0/confidences" in examples]
     differences = {
-        name: paired_difference(fleet, stored(f"{name}/0/"), oracle, **options)["score"] for name in others
+        name: paired_difference(fleet, _stored(examples, f"{name}/0/", n), oracle, **options)["score"]
+        for name in others
     }
     retrained = parse_scores(read_text(kept / "scores.csv")).xs("retrain", level="method")
     works = [work for shard in shards for work in read_works(shard.with_suffix(".json"))]
@@ -298,16 +297,102 @@ def _judged(
     whole = seconds(Work(passed, steps, works[0].flops, works[0].weights), speed)
     return {
         **{name: asdict(interval) for name, interval in intervals.items()},
-        "ceiling": score_intervals(stored("retrain/0/"), oracle, **options)["score"].estimate,
+        "ceiling": score_intervals(_stored(examples, "retrain/0/", n), oracle, **options)["score"].estimate,
         "accuracy": {split: float(arrays[f"accuracy_{split}"].mean()) for split in SPLITS},
         "retrained_accuracy": {split: float(retrained[f"{split}_accuracy"].iloc[0]) for split in SPLITS},
-        "shift": asdict(shift(confidences, oracle.confidences)),
-        "spread": asdict(spread_ratio(confidences, oracle.confidences)),
+        "shift": asdict(shift(fleet.confidences, oracle.confidences)),
+        "spread": asdict(spread_ratio(fleet.confidences, oracle.confidences)),
         "cost": float(np.mean([seconds(work, speed) for work in works])) / whole,
         "measured_seconds": float(np.mean([read_record(shard)["wall_seconds"] for shard in shards])),
         "differences": {name: asdict(interval) for name, interval in differences.items()},
         "place": _place(intervals["score"].estimate, study, n),
     }
+
+
+def _page(
+    study: Experiment,
+    trial: Trial,
+    name: str,
+    examples: Mapping[str, np.ndarray],
+    shards: Sequence[Path],
+    judged: Mapping[str, Any],
+    images: Path,
+    table: Path,
+    kept: Path,
+) -> str:
+    """Return a page for the browser: the function beside the authors' methods of the same N."""
+    n, options = len(shards), {"replicates": study.replicates, "seed": study.seed, "workers": _cores()}
+    own = Method.model_validate(
+        {"function": trial.function, "title": name, "compare_with": list(judged["differences"])}
+    )
+    others = {method: of for method, of in study.methods.items() if method in judged["differences"]}
+    update = {
+        "methods": {name: own, **others},
+        "models": n,
+        "ratio_sweep": None,
+        "search": None,
+        "tuned": None,
+    }
+    experiment = study.model_copy(update=update)
+    fleets = {method: _stored(examples, f"{method}/0/", n) for method in [*others, "retrain"]}
+    oracle = _stored(examples, "oracle/oracle_", n)
+    fleets = {name: _fleet(shards, examples["oracle/label"]), **fleets}
+    seconds_of: Any = parse_scores(read_text(kept / "scores.csv")).xs(0, level="original")
+    arrays = {key: of[:n] if of.ndim > 1 else of for key, of in examples.items() if key.startswith("oracle/")}
+    whole = float(seconds_of.loc["retrain", "seconds_per_model"])
+    rows = []
+    for method, fleet in fleets.items():
+        found = score_intervals(fleet, oracle, **options)
+        row = {"method": method, "original": 0, "n_models": n}
+        for quantity in ("score", "forgetting_quality"):
+            one = found[quantity]
+            row |= {quantity: one.estimate, f"{quantity}_low": one.low, f"{quantity}_high": one.high}
+        forget = judged["accuracy"]["forget"] if method == name else seconds_of.loc[method, "forget_accuracy"]
+        row |= {"retain_accuracy": fleet.retain_accuracy.mean(), "forget_accuracy": forget}
+        cost = judged["cost"] * whole if method == name else seconds_of.loc[method, "seconds_per_model"]
+        rows.append(row | {"test_accuracy": fleet.test_accuracy.mean(), "seconds_per_model": cost})
+        arrays[f"{method}/0/confidences"] = fleet.confidences
+        arrays[f"{method}/0/epsilons"] = epsilons(fleet.confidences, oracle.confidences)
+    record = read_record(shards[0])
+    environment = {
+        key: str(value) for part in ("machine", "computed", "versions") for key, value in record[part].items()
+    }
+    return page.page(
+        read_text(Path(page.__file__).with_suffix(".html")),
+        experiment,
+        scores=pd.DataFrame(rows),
+        comparisons=pd.DataFrame(
+            [
+                {"a": name, "b": other, "original": 0, "quantity": "score", "difference": of["estimate"]}
+                | {"low": of["low"], "high": of["high"]}
+                for other, of in judged["differences"].items()
+            ],
+            columns=["a", "b", "original", "quantity", "difference", "low", "high"],
+        ),
+        claims=None,
+        costs=pd.DataFrame([{"fleet": name, "models": n, "seconds": n * judged["cost"] * whole}]),
+        found={
+            "environment": environment,
+            "reference": json.loads(read_text(kept / "run.json"))["reference"],
+        },
+        arrays=arrays,
+        pixels=read_npz(images)["pixels"],
+        files=read_files(read_text(table)),
+        figures={},
+    )
+
+
+def _fleet(shards: Sequence[Path], labels: np.ndarray) -> Fleet:
+    """Return a fleet as the metric takes it, of its shards."""
+    arrays = read_fleet(shards)
+    confidences = np.stack([logit_scaled_confidence(one, labels) for one in arrays["logits_forget"]])
+    return Fleet(confidences, arrays["accuracy_retain"], arrays["accuracy_test"])
+
+
+def _stored(examples: Mapping[str, np.ndarray], prefix: str, models: int) -> Fleet:
+    """Return the first models of a fleet of the authors, of `examples.npz`."""
+    names = ("confidences", "retain_accuracy", "test_accuracy")
+    return Fleet(*(examples[f"{prefix}{name}"][:models] for name in names))
 
 
 def _place(score: float, study: Experiment, models: int) -> dict[str, Any] | None:
@@ -361,6 +446,6 @@ def shown(found: Mapping[str, Any]) -> str:
         where = f"{place['place']} of {place['of']} in reference/{place['experiment']}, beside {near}"
     else:
         where = "-, the authors ran no such experiment with so many models"
-    rows.append(("place by score", where))
+    rows += [("place by score", where), ("page", found["page"])]
     head = f"{found['function']} on {found['experiment']}, N = {found['models']}, 95 % intervals in brackets"
     return f"{head}\n{columns(rows)}"
