@@ -7,9 +7,11 @@ import pytest
 
 from random_mask.experiment.config import load, validate
 from random_mask.report import figures, numbers, tables
+from random_mask.report.claims import Claim
 from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
 from random_mask.report.originals import over_originals
+from random_mask.report.study import Study
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,82 +26,85 @@ def labels(experiment):
     return Labels(experiment)
 
 
-@pytest.fixture(scope="module")
-def scores(experiment):
-    rows = []
-    for place, method in enumerate(["original", *experiment.all_methods(), "retrain"]):
-        value = 0.02 * place
-        row = {"method": method, "original": 0, "n_models": 16, "seconds_per_model": 1.0 + place}
-        for name in ("score", "forgetting_quality"):
-            row |= {name: value, f"{name}_low": value / 2, f"{name}_high": value * 1.5}
-        row |= {f"{part}_accuracy": 0.9 + place / 100 for part in ("retain", "forget", "test")}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-@pytest.fixture(scope="module")
-def collected(experiment, scores):
-    differences = {
-        ("random_mask", "finetune"): 0.05,
-        ("random_mask_described", "random_mask"): -0.05,
-        ("finetune", "retrain"): 0.01,
-        ("random_mask", "random_mask_ratio_0"): 0.03,
+def made(experiment, originals=1, images=12, seed=0) -> Study:
+    """Return a study of an experiment whose numbers are made up."""
+    rng, n = np.random.default_rng(seed), experiment.models
+    methods = ["original", *experiment.all_methods(), "retrain"]
+    examples = {
+        "oracle/image": np.arange(images),
+        "oracle/label": np.arange(images) % 10,
+        "oracle/oracle_confidences": rng.normal(size=(n, images)),
     }
-    found = [(a, b, differences.get((a, b), 0.0)) for a, b in experiment.pairs()]
-    comparisons = pd.DataFrame(
-        {
-            "a": a,
-            "b": b,
-            "original": 0,
-            "quantity": "score",
-            "difference": d,
-            "low": d - 0.02,
-            "high": d + 0.02,
-        }
-        for a, b, d in found
-    )
-    masks = pd.DataFrame(
-        {
-            "tensor": ["conv1.weight", "bn1.weight", "layer2.0.downsample.1.bias"],
-            "weights": [70, 10, 20],
-            "masked": [20, 0, 10],
-        }
-    )
-    simulation = pd.DataFrame(
-        [{"case": "same", "models": 16, "examples": 400, "forgetting_quality": 0.18, "standard_error": 0.005}]
-    )
-    return numbers.collect(
-        experiment,
-        scores,
-        comparisons,
-        {"random_mask": masks},
-        pd.DataFrame({"fleet": ["original", "retrain"], "models": [1, 2], "seconds": [10.0, 50.0]}),
-        {
+    scores, measures = [], []
+    for place, method in enumerate(methods):
+        for original in range(originals):
+            value = 0.02 * place + original / 10
+            row = {"method": method, "original": original, "n_models": n, "seconds_per_model": 1.0 + place}
+            for name in ("score", "forgetting_quality"):
+                row |= {name: value, f"{name}_low": value / 2, f"{name}_high": value * 1.5}
+            scores.append(
+                row | {f"{part}_accuracy": 0.7 + place / 1000 for part in ("retain", "forget", "test")}
+            )
+            known = {"method": method, "original": original, "value": 0.5 + value, "low": 0.4, "high": 9.0}
+            measures += [known | {"measure": name} for name in MEASURES]
+            key = f"{method}/{original}"
+            examples[f"{key}/confidences"] = rng.normal(size=(n, images))
+            examples[f"{key}/epsilons"] = rng.exponential(size=images)
+            for name in ("loss", "accuracy"):
+                examples[f"{key}/history_{name}"] = rng.uniform(0.1, 1, size=(n, 3))
+    pairs = pd.DataFrame(experiment.pairs(), columns=["a", "b"])
+    quantities = pd.DataFrame({"quantity": ["score", "forgetting_quality"]})
+    numbers_of_models = pd.DataFrame({"models": [8, 16]})
+    drawn = pd.DataFrame({"method": [*experiment.drawn(), "retrain"]})
+    tensors = ["conv1.weight", "bn1.weight", "layer2.0.downsample.1.bias", "fc.bias"]
+    counts = pd.DataFrame({"tensor": tensors, "weights": [60, 10, 20, 10], "masked": [20, 0, 10, 0]})
+    masked = [name for name, method in experiment.methods.items() if method.masks()]
+    return Study(
+        experiment=experiment,
+        scores=pd.DataFrame(scores),
+        comparisons=pairs.merge(quantities, how="cross").assign(
+            original=0, difference=0.1, low=0.05, high=0.2
+        ),
+        scores_by_n=drawn.merge(numbers_of_models, how="cross").assign(
+            score=0.1, score_low=0.05, score_high=0.2
+        ),
+        measures=pd.DataFrame(measures),
+        examples=examples,
+        masks=pd.DataFrame({"method": masked}).merge(counts, how="cross"),
+        costs=pd.DataFrame({"fleet": ["oracle", methods[1]], "models": [1, 2], "seconds": [7200.0, 3600.0]}),
+        run={
             "model": {"weights": 1000, "cropped_weights": 400, "classes": 10, "retain": 760, "forget": 40},
             "environment": {"processor": "A_B & Co", "cores": "2"},
             "reference": "C_D",
         },
-        simulation,
-        pd.DataFrame(
-            {"method": method, "original": 0, "measure": name, "value": 0.5, "low": 0.4, "high": 0.6}
-            for method in scores["method"].unique()
-            for name in MEASURES
-        ),
-        [{"experiment": "search", "trials": 5, "models": 8, "budget": 0.25}],
-        pd.DataFrame(
-            [
-                {"id": "a", "verdict": "supported", "estimate": 0.1, "low": -0.05, "high": 0.2}
-                | {"claim": "it is so", "criterion": "", "reason": ""}
-            ]
-        ),
     )
+
+
+@pytest.fixture(scope="module")
+def study(experiment):
+    return made(experiment)
+
+
+@pytest.fixture(scope="module")
+def scores(study):
+    return study.scores
+
+
+@pytest.fixture(scope="module")
+def collected(study):
+    return numbers.of_study(study)
+
+
+def cells(table: str) -> list[list[str]]:
+    """Return the rows of a tabular."""
+    return [line.removesuffix(" \\\\").split(" & ") for line in table.splitlines() if " & " in line]
 
 
 def test_every_number_names_the_file_it_was_taken_from(collected):
     lines = numbers.as_tex(collected).splitlines()[1:]
     assert len(lines) == len(collected)
-    assert all(re.fullmatch(r"\\newresult\{.*\}\{.*\}% \w.*", line) for line in lines)
-    (score,) = (line for line in lines if "{scores/random_mask/score}" in line)
+    assert all(re.fullmatch(r"\\newresult\{digits/.*\}\{.*\}% \w.*", line) for line in lines)
+    (score,) = (line for line in lines if "{digits/scores/random_mask/score}" in line)
     assert score.endswith("% scores.csv (rule scores)")
 
 
@@ -110,26 +115,35 @@ def test_how_the_work_is_cut_is_printed_nowhere(collected):
 def test_the_ceiling_is_the_retrained_fleet(collected, scores):
     ceiling = scores.set_index("method").loc["retrain", "score"]
     share = scores.set_index("method").loc["random_mask", "score"] / ceiling
-    assert collected["scores/random_mask/share_of_ceiling"] == f"{100 * share:.0f}"
-    assert collected["scores/retrain/share_of_ceiling"] == "100"
+    assert collected["digits/scores/random_mask/share_of_ceiling"] == f"{100 * share:.0f}"
+    assert collected["digits/scores/retrain/share_of_ceiling"] == "100"
 
 
-def test_words_follow_from_the_intervals(collected):
-    words = {key: value for key, value in collected.items() if key.endswith("/words")}
-    higher = {f"compare/random_mask/{other}/words" for other in ("finetune", "random_mask_ratio_0")}
-    lower = {"compare/random_mask_described/random_mask/words"}
-    assert {key for key, text in words.items() if text == "scores higher than"} == higher
-    assert {key for key, text in words.items() if text == "scores lower than"} == lower
-    assert words["compare/finetune/retrain/words"] == "cannot be told apart from"
+def test_the_highest_scores_are_named_with_their_methods(study, collected):
+    """Scores rise with the place of the method; those of the sweep have no row of their own."""
+    names = [f"{study.labels(name)} ({0.02 * place:.3f})" for name, place in (("random_mask_described", 3),)]
+    assert names[0] in collected["digits/scores/highest"]
+    assert collected["digits/scores/highest"].count("(0.") == numbers.HIGHEST
+    assert "ratio 0" not in collected["digits/scores/highest"]
+    assert not collected["digits/scores/highest"].startswith("Original")
 
 
-def test_a_claim_is_a_sentence_with_its_interval(collected):
-    assert collected["claims/a"] == r"It is so (0.100 [\ensuremath{-}0.050, 0.200])."
-    assert collected["tuning/budget"] == "25"
-
-
-def test_an_interval_that_touches_zero_decides_nothing():
-    assert numbers.verdict(0.0, 0.1) == numbers.verdict(-0.1, 0.0) == "cannot be told apart from"
+def test_claims_have_verdict_origin_and_interval():
+    row = {"id": "a", "claim": "it is so", "criterion": "", "exploratory": False, "reason": ""}
+    found = {"estimate": 0.1, "low": -0.05, "high": 0.2}
+    unknown = dict.fromkeys(found, np.nan)
+    rows = [
+        row | found | {"verdict": "supported", "opposite": False},
+        row | found | {"id": "b", "verdict": "not supported", "opposite": True},
+        row | unknown | {"id": "c", "verdict": "not testable", "opposite": False},
+    ]
+    of_claims = numbers.of_claims(pd.DataFrame(rows), "digits", "run")
+    assert of_claims["claims/a@digits"] == "supported"
+    assert of_claims["claims/a@digits/from"] == "run"
+    assert of_claims["claims/a@digits/found"] == r"$0.100$ $[-0.050,\,0.200]$"
+    assert of_claims["claims/b@digits"] == "opposite"
+    assert of_claims["claims/c@digits"] == "not testable"
+    assert of_claims["claims/c@digits/found"] == numbers.UNKNOWN
 
 
 def test_numbers_of_the_configuration_the_machine_and_the_cost(collected):
@@ -151,54 +165,28 @@ def test_numbers_of_the_configuration_the_machine_and_the_cost(collected):
         "sweep/ratios": "0, 0.15, 0.3 and 0.5",
         "machine/processor": r"A\_B \& Co",
         "cost/models": "3",
-        "cost/core_hours": "0.02",
+        "cost/core_hours": "3.0",
         "cost/reference": r"C\_D",
     }
-    assert {key: collected[key] for key in expected} == expected
+    assert {key: collected[f"digits/{key}"] for key in expected} == expected
+
+
+def test_what_belongs_to_no_experiment_is_there_once():
+    simulation = pd.DataFrame(
+        [{"case": "same", "models": 16, "examples": 400, "forgetting_quality": 0.18, "standard_error": 0.005}]
+    )
+    search = {"experiment": "search", "trials": 5, "models": 8, "budget": 0.25}
+    authors = [{"given-names": "Ann", "family-names": "Ox"}, {"name": "B & Co"}]
+    found = numbers.of_all(simulation, [search], {"authors": authors})
+    assert found["authors"] == r"Ann Ox, B \& Co"
+    assert found["simulation/same/16"] == "0.180"
+    assert found["tuning/search/budget"] == "25"
+    assert numbers.as_tex(found).count("\\newresult") == len(found)
 
 
 def test_small_numbers_are_powers_of_ten():
     assert numbers.plain(5e-4) == r"\ensuremath{5\times 10^{-4}}"
     assert numbers.plain(0.0) == "0"
-
-
-def test_every_key_of_the_paper_that_does_not_depend_on_a_run_is_known(collected):
-    """The others are checked by LaTeX itself, which stops at an unknown key."""
-    text = "".join(path.read_text() for path in (ROOT / "paper").rglob("*.tex"))
-    keys = {
-        key
-        for key in re.findall(r"\\result\{([^}#]+)\}", text)
-        if key.startswith(("config/", "sweep/", "data/")) and not re.search("_author/|/relearn/", key)
-    }
-    assert keys
-    assert keys <= collected.keys()
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "paper").rglob("*.tex")), ids=lambda path: path.stem)
-def test_what_the_text_compares_a_value_with_is_written_as_the_value_is(path):
-    compared = re.findall(r"\\ifresult\{[^}]*\}\{([^}]*)\}", path.read_text())
-    assert [value for value in compared if value != numbers.escape(value.replace("\\_", "_"))] == []
-
-
-def test_the_section_of_ablations_is_there_if_all_its_methods_are():
-    text = (ROOT / "paper" / "sections" / "ablations.tex").read_text()
-    (condition,) = re.findall(r"\\ifscoresknown\{([^}]*)\}", text)
-    assert set(re.findall(r"random_mask_\w+", text)) == set(condition.split(","))
-    assert set(load(ROOT / "config" / "digits-all.yaml").shown()) >= set(condition.split(","))
-
-
-@pytest.mark.parametrize("section", ["results", "ablations", "claims"])
-def test_no_number_of_a_result_is_typed_by_hand(section):
-    text = (ROOT / "paper" / "sections" / f"{section}.tex").read_text()
-    text = re.sub(r"(?<!\\)%.*", "", text)
-    # Keys, labels, file names and what a value is compared with may hold digits.
-    text = re.sub(r"\\ifresult\{[^}]*\}\{[^}]*\}", "", text)
-    commands = (
-        "result|estimate|difference|nearness|ifresultknown|ifscoresknown|citet|citep|Cref|cref|label|ref"
-    )
-    text = re.sub(rf"\\({commands})\{{[^}}]*\}}", "", text)
-    text = re.sub(r"\\setlength{\\tabcolsep}{\dpt}", "", text)
-    assert not re.search(r"\d", text), re.findall(r".{20}\d.{20}", text)
 
 
 def test_methods_with_a_dagger_are_those_of_the_document_and_the_document_has_all():
@@ -216,12 +204,14 @@ def test_methods_with_a_dagger_are_those_of_the_document_and_the_document_has_al
     assert Labels(load(ROOT / "config" / "digits-all.yaml"))("kookmin_tuned") == "Kookmin† (tuned)"
 
 
-def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment, labels):
-    text = tables.scores(scores, experiment.shown(), labels)
+def test_tables_are_tabulars_with_a_row_for_every_method_of_every_experiment(study):
+    other = made(load(ROOT / "config" / "smoke.yaml"))
+    text = tables.scores([study, other])
     assert text.startswith(r"\begin{tabular}")
     assert text.rstrip().endswith(r"\end{tabular}")
-    body = text.partition(r"\midrule")[2].splitlines()
-    assert [row.split(" & ")[0] for row in body if "&" in row] == [
+    blocks = text.split(r"\itshape ")[1:]
+    assert [block.partition("}")[0] for block in blocks] == [study.title, other.title]
+    assert [row[0] for row in cells(blocks[0])] == [
         "Original",
         "Fine-tuning",
         "Same repair, no mask",
@@ -231,40 +221,93 @@ def test_tables_are_tabulars_with_a_row_for_every_method(scores, experiment, lab
         "No mask (tuned)",
         "Retrained",
     ]
+    assert [row[0] for row in cells(blocks[1])][0::-1] == ["Original"]
+    shift, spread = study.positions["random_mask"]
+    (row,) = (row for row in cells(blocks[0]) if row[0] == "Random mask")
+    assert row[4:6] == [f"{shift.estimate:z.2f}", f"{spread.estimate:.2f}"]
 
 
-def test_a_table_of_more_rows_than_fit_on_a_page_is_cut(scores, experiment, labels):
-    methods = experiment.shown()
-    whole = tables.scores(scores, methods, labels)
-    # Five methods, the original before them, a rule, and the retrained fleet, which the last part has alone.
-    text = tables.scores(scores, methods, labels, page=len(methods) + 1)
+def test_a_table_of_more_rows_than_fit_on_a_page_is_cut(study):
+    whole = tables.all_scores([study], page=1000)
+    # A line that names the experiment, six methods, and the original and the retrained fleet beside them.
+    text = tables.all_scores([study], page=4)
     parts = text.split("\\tablepart{%\n")
     assert parts[0] == ""
-    assert len(parts) == 3
-    rows = [line for line in text.splitlines() if " & " in line and "[" in line]
-    assert rows == [line for line in whole.splitlines() if " & " in line and "[" in line]
+    assert len(parts) == 4
+    rows = [row for row in cells(text) if "[" in row[2]]
+    assert rows == [row for row in cells(whole) if "[" in row[2]]
     assert all(part.count("\\midrule") == 1 for part in parts[1:])
 
 
-def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(scores, experiment, labels):
-    apart = scores.assign(original=1, score=scores["score"] + 0.1, score_high=scores["score_high"] + 0.1)
-    several = pd.concat([scores, apart])
-    methods = experiment.shown()
-    assert len(tables.scores(several, methods, labels).splitlines()) == len(
-        tables.scores(scores, methods, labels).splitlines()
-    )
-    measured = pd.DataFrame(
-        {"method": method, "original": original, "measure": name, "value": 0.5, "low": 0.4, "high": 0.6}
-        for method in ["original", *methods, "retrain"]
-        for original in (0, 1)
-        for name in MEASURES
-    )
-    text = tables.measures(measured, methods, labels)
-    assert all(text.count(f"\n{labels(name)} & ") == 1 for name in methods)
-    panel = figures.mask_ratio(several, experiment.ratio_series(), labels.colour("random_mask")).axes[0]
-    drawn = panel.containers[1].lines[0].get_ydata()
-    means = several.groupby("method")["score"].mean()
-    assert list(drawn) == pytest.approx([means[name] for name in experiment.ratio_series().values()])
+def test_recipes_have_a_row_for_each_that_is_no_variant(study):
+    rows = {row[0]: row[1:] for row in cells(tables.recipes([study]))}
+    assert rows["Original, retrained"][:2] == ["--", "10"]
+    assert rows["Random mask"][:4] == ["0.3", "2", "64", "Adam"]
+    assert rows["Fine-tuning"][3] == "SGD, momentum 0.9"
+    assert "Random mask (described)" not in rows
+
+
+def test_the_table_of_claims_has_a_column_for_each_experiment():
+    plain = {"quantity": {"kind": "difference", "of": ["a", "b"]}, "relation": "above"}
+    asked = [
+        Claim.model_validate(plain | {"id": name, "claim": f"{name} is so", "experiments": of})
+        for name, of in (("both", ["x", "y_z"]), ("one", ["y_z"]))
+    ]
+    row = {"verdict": "supported", "opposite": False, "estimate": 1.0, "low": 0.5, "high": 1.5}
+    against = row | {"id": "both", "verdict": "not supported", "opposite": True}
+    untested = row | {"id": "one", "verdict": "not testable"}
+    judged = {"x": pd.DataFrame([row | {"id": "both"}]), "y_z": pd.DataFrame([against, untested])}
+    head, both, one = cells(tables.claims(asked, judged))
+    assert head == ["Claim", "x", r"y\_z"]
+    assert both[1].startswith("yes ")
+    assert both[2].startswith("opp. ")
+    assert one == ["One is so", "", "--"]
+
+
+def test_the_table_of_the_reproduction_says_what_agrees_or_that_nothing_was_run(study):
+    assert "No experiment of this paper was run here" in tables.reproduction([])
+    theirs = study.scores.set_index(["method", "original"])
+    ours = theirs.copy()
+    ends = ["score", "score_low", "score_high"]
+    ours.loc[("random_mask", 0), ends] += 1.0
+    rows = {row[0]: row[-1] for row in cells(tables.reproduction([(study, ours, theirs)]))}
+    assert rows["Random mask"] == "no"
+    assert rows["Fine-tuning"] == "yes"
+
+
+def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(study, experiment):
+    several = made(experiment, originals=2)
+    assert len(tables.scores([several]).splitlines()) == len(tables.scores([study]).splitlines())
+    text = tables.measures([several])
+    assert all(text.count(f"\n{study.labels(name)} & ") == 1 for name in experiment.drawn())
+    means = several.scores.groupby("method")["score"].mean()
+    expected = pytest.approx([means[name] for name in experiment.ratio_series().values()])
+    series = experiment.ratio_series()
+    alone = figures.mask_ratio(several.scores, series, several.labels.colour("random_mask")).axes[0]
+    assert list(alone.containers[1].lines[0].get_ydata()) == expected
+    panels = figures.mask_ratios([study, several]).axes
+    assert list(panels[1].containers[0].lines[0].get_ydata()) == expected
+    shifts = [several.positions[name][0].estimate for name in series.values()]
+    assert list(panels[3].containers[0].lines[0].get_ydata()) == pytest.approx(shifts)
+
+
+def test_methods_are_where_their_shift_and_spread_are_and_look_alike_in_all_panels(study):
+    others = made(load(ROOT / "config" / "smoke.yaml"))
+    panels = figures.shift_spreads([study, others]).axes
+    looks = []
+    for one, axes in zip((study, others), panels, strict=True):
+        names = ["original", *one.experiment.drawn(), "retrain"]
+        found = {bars.get_label(): bars.lines[0] for bars in axes.containers}
+        assert list(found) == [one.labels(name) for name in names]
+        for name in names:
+            shift, spread = one.positions[name]
+            drawn = found[one.labels(name)].get_xydata()
+            assert drawn == pytest.approx(np.array([[shift.estimate, spread.estimate]]))
+        looks.append({name: (line.get_marker(), line.get_color()) for name, line in found.items()})
+    shared = looks[0].keys() & looks[1].keys()
+    assert {"Original", "Retrained", "Random mask"} <= shared
+    assert {name: looks[0][name] for name in shared} == {name: looks[1][name] for name in shared}
+    assert len(set(looks[0].values())) == len(looks[0])
 
 
 def test_no_interval_of_a_pooled_score_goes_below_zero(scores):
@@ -346,23 +389,15 @@ def test_the_methods_of_a_figure_of_few_differ_in_colour(experiment, labels):
         assert len({many.colour(name) for name in members}) == 1
 
 
-def test_an_experiment_without_a_mask_has_its_numbers_tables_and_figures(experiment, scores):
+def test_an_experiment_without_a_mask_has_its_numbers(experiment):
     content = experiment.model_dump(mode="json")
     mine = {"finetune": content["training"]}
-    single = validate(content | {"methods": {"mine": mine}, "ratio_sweep": None, "tuned": None})
-    labels = Labels(single)
-    assert labels("mine") == "Mine"
-    assert "no method" in tables.masks({}, labels)
-    assert "Mine & " in tables.config(single, labels) or "& Mine" in tables.config(single, labels)
-    assert "budget/share" not in numbers._derived(
-        single, {"weights": 2, "cropped_weights": 1, "classes": 10, "retain": 760, "forget": 40}
-    )
-    assert numbers._sweep(single, scores) == {}
-    for figure, text in (
-        (figures.mask_ratio(scores, {}, None), "no ratio_sweep"),
-        (figures.ablations(scores, [], labels), "no variant"),
-    ):
-        assert text in figure.axes[0].texts[0].get_text()
+    single = made(validate(content | {"methods": {"mine": mine}, "ratio_sweep": None, "tuned": None}))
+    assert single.labels("mine") == "Mine"
+    assert "Mine & --" in tables.recipes([single])
+    found = numbers.of_study(single)
+    assert found["digits/scores/mine/score"] == "0.020"
+    assert not [key for key in found if re.search("budget/|/sweep/|nearness/", key)]
 
 
 def test_figures_of_a_search_have_the_fleets_that_are_no_methods(scores, labels):
@@ -393,5 +428,4 @@ def test_what_is_known_of_no_model_is_a_dash():
     for key in ("measures/random_mask/mia_gap", "measures/retrain/mia_gap_low", "agreement/mia_gap"):
         assert found[key] == numbers.UNKNOWN
     assert found["nearness/mia_gap/difference"] == numbers.UNKNOWN
-    assert found["nearness/mia_gap/words"] == "not known"
     assert found["measures/random_mask/tow"] == "0.500"

@@ -23,6 +23,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from random_mask.artifacts.files import atomic_write
 from random_mask.metrics.intervals import interval_of_mean
@@ -69,7 +70,8 @@ sns.set_theme(
         **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 3),
         **{"lines.linewidth": 1.2, "lines.markersize": 4, "errorbar.capsize": 2},
         **{"legend.frameon": False, "figure.constrained_layout.use": True},
-        **{"pdf.fonttype": 42, "svg.hashsalt": "random-mask"},
+        # Titles of methods are a person's own, and may hold any sign.
+        **{"pdf.fonttype": 42, "svg.hashsalt": "random-mask", "text.parse_math": False},
     },
 )
 
@@ -304,7 +306,7 @@ def epsilons(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
         paint = labels.colour(method)
         axes.bar(edges[:-1], counts / len(values), width=0.5, align="edge", color=paint, ec="white", lw=0.5)
         axes.axvline(beyond, color="0.4", lw=0.8, ls=":")
-        axes.set(xlabel=r"$\varepsilon$", xticks=np.arange(0, beyond + 0.1))
+        axes.set(xlabel="ε", xticks=np.arange(0, beyond + 0.1))
         axes.set_title(labels(method).replace(" (", "\n(").replace(", ", ",\n"))
     grid[0, 0].set_ylabel("share of forget examples")
     sns.despine(figure)
@@ -323,6 +325,8 @@ def training(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
         axes.set(xlabel="epoch", ylabel=f"training {quantity}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_formatter(LogFormatter())
+    panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3)
     sns.despine(figure)
@@ -338,7 +342,7 @@ def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
     if table.empty:
         return _note("needs fleets of at least 8 models")
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
-    axes.set(xlabel="models a fleet, $N$", ylabel="score")
+    axes.set(xlabel="models a fleet, N", ylabel="score")
     sns.despine(figure)
     rows = [*methods, "retrain"]
     for place, method in enumerate(rows):
@@ -356,9 +360,9 @@ def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
 
 def agreement(correlations: pd.DataFrame) -> Figure:
     """Draw how far the measures rank the methods alike, by their `correlations`."""
-    if correlations.empty:
-        return _note(f"needs at least {FEWEST_METHODS} methods")
     known = correlations.dropna(how="all").dropna(how="all", axis=1)
+    if len(known) < 2:
+        return _note(f"needs at least {FEWEST_METHODS} methods, and two measures that tell them apart")
     names = ["Score" if name == "score" else MEASURES[name].name for name in known.columns]
     figure, axes = plt.subplots(figsize=(0.9 * WIDTH, 0.8 + 0.24 * len(names)))
     sns.heatmap(

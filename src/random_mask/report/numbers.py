@@ -253,7 +253,9 @@ def _measures(
         if not masked or not unmasked:
             break
         found = nearness(measures, masked, unmasked, measure)
-        numbers |= _difference(f"nearness/{measure}", found) if found else {}
+        ends = ("difference", "low", "high")
+        unknown = {f"nearness/{measure}/{end}": UNKNOWN for end in ends}
+        numbers |= _difference(f"nearness/{measure}", found) if found else unknown
     ranks = correlations(measures, scores)
     if ranks.empty:
         return numbers
