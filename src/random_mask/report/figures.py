@@ -167,7 +167,7 @@ def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels:
 
 def mask_ratios(studies: Sequence[Study]) -> Figure:
     """Draw the score, and shift and spread, against the mask ratio, a column for each experiment."""
-    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 3.5), sharex="col", sharey="row")
+    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 3.0), sharex="col", sharey="row")
     for (upper, lower), study in zip(grid.T, studies, strict=True):
         series = study.experiment.ratio_series()
         means = over_originals(study.scores).loc[list(series.values())].set_axis(list(series))
@@ -244,7 +244,7 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Lab
     if not pairs:
         return _note("no variant of another method in the configuration")
     table = table.rename(columns={"low": "difference_low", "high": "difference_high"})
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.8 + 0.2 * len(pairs)), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.8 + 0.155 * len(pairs)), sharey=True)
     markers = dict(zip(dict.fromkeys(plain for _, plain in pairs), cycle(MARKERS), strict=False))
     for axes, (quantity, name) in zip(panels, QUANTITIES.items(), strict=True):
         axes.axvline(0, color="0.35", lw=0.8, ls=":", zorder=1)
