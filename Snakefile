@@ -33,6 +33,9 @@ include: "workflow/rules/report.smk"
 
 # Neither of these runs in a dry run, nor in the processes of jobs.
 onstart:
+    # Snakemake's limit on jobs a second, which nothing here comes near, leaves a timer behind for every job that
+    # ends; each of them makes it plan anew every second from then on.
+    workflow.scheduler.job_rate_limiter = None
     terminal.follow(
         {
             workflow.dag.jobid(job): Share(
