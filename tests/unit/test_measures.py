@@ -406,7 +406,7 @@ def test_numbers_of_the_paper_are_dashes_where_nothing_is_known():
 
 def test_the_figure_says_what_it_needs():
     few = correlations(*table({"score": [0.0, 0.1, 0.2, 0.9], "tow": [1.0, 0.9, 0.8, 0.1]}))
-    assert figures.agreement(few).axes[0].texts[0].get_text() == "needs at least 8 methods"
+    assert figures.agreement(few).axes[0].texts[0].get_text() == "needs at least 8 methods that differ"
     enough = {"score": [0.0, *SWAPPED, 0.9], "tow": [1.0, *EIGHT, 0.1]}
     texts = [text.get_text() for text in figures.agreement(correlations(*table(enough))).axes[0].texts]
     assert texts == ["0.98"]

@@ -362,7 +362,7 @@ def agreement(correlations: pd.DataFrame) -> Figure:
     """Draw how far the measures rank the methods alike, by their `correlations`."""
     known = correlations.dropna(how="all").dropna(how="all", axis=1)
     if len(known) < 2:
-        return _note(f"needs at least {FEWEST_METHODS} methods, and two measures that tell them apart")
+        return _note(f"needs at least {FEWEST_METHODS} methods that differ")
     names = ["Score" if name == "score" else MEASURES[name].name for name in known.columns]
     figure, axes = plt.subplots(figsize=(0.9 * WIDTH, 0.8 + 0.24 * len(names)))
     sns.heatmap(
