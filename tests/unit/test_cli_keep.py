@@ -11,7 +11,7 @@ from random_mask.artifacts.keeping import KEPT
 from random_mask.artifacts.provenance import condensed
 from random_mask.artifacts.records import digest, read_record, write_records
 
-NOTE = "1 image is in several parts"
+NOTE = "1 image is in several splits"
 
 
 @pytest.fixture

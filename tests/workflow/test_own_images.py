@@ -40,7 +40,7 @@ def test_a_folder_is_divided_again_when_and_only_when_its_images_change(own):
     assert process.returncode == 0, process.stdout
     assert "replicates: 20 are for a first try; take 100 or more" in process.stdout
     log = (own.root / "results/mine/logs/prepare_data.log").read_text()
-    assert "warning: 1 image is in several parts, pixel by pixel: train/cat/0.bmp" in log
+    assert "warning: 1 image is in several splits, pixel by pixel: train/cat/0.bmp" in log
     assert own.planned(TABLE, config="mine.yaml") == set()
     (own.root / "images/train/.DS_Store").touch()
     (own.root / "images/train/cat/1.bmp").touch()

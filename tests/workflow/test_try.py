@@ -179,7 +179,7 @@ def test_as_a_method_it_is_trained_alone_and_again_if_its_files_change(copy_of_f
     trained = {"prepare_data", "train_original", "mask", "unlearn", "retrain", "relearn"}
     planned = copy_of_finished.planned(config=config)
     assert planned & {*trained, "unlearn_own"} == {"unlearn_own"}
-    fleet = "results/smoke/fleets/mine/original-0/models-0000-0003.npz"
+    fleet = "results/smoke/own/mine/original-0/models-0000-0003.npz"
     done = copy_of_finished.snakemake(fleet, config=config)
     assert done.returncode == 0, done.stdout
     stored = read_npz(root / fleet)

@@ -44,7 +44,9 @@ except InputError as error:
 def plan(wildcards) -> Plan:
     """Return the plan of the experiment of a job."""
     try:
-        return library.plan(wildcards.experiment)
+        found = library.plan(wildcards.experiment)
+        found.check_method(wildcards.get("method"))
+        return found
     except InputError as error:  # Snakemake would make a traceback of it
         sys.exit(str(error))
 

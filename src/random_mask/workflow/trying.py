@@ -337,9 +337,9 @@ def _page(
     fleets = {method: _stored(examples, f"{method}/0/", n) for method in [*others, "retrain"]}
     oracle = _stored(examples, "oracle/oracle_", n)
     fleets = {name: _fleet(shards, examples["oracle/label"]), **fleets}
-    seconds_of: Any = parse_scores(read_text(kept / "scores.csv")).xs(0, level="original")
+    table_of: Any = pd.read_csv(kept / "scores.csv").query("original == 0").set_index("method")
     arrays = {key: of[:n] if of.ndim > 1 else of for key, of in examples.items() if key.startswith("oracle/")}
-    whole = float(seconds_of.loc["retrain", "seconds_per_model"])
+    whole = float(table_of.loc["retrain", "seconds_per_model"])
     rows = []
     for method, fleet in fleets.items():
         found = score_intervals(fleet, oracle, **options)
@@ -347,9 +347,9 @@ def _page(
         for quantity in ("score", "forgetting_quality"):
             one = found[quantity]
             row |= {quantity: one.estimate, f"{quantity}_low": one.low, f"{quantity}_high": one.high}
-        forget = judged["accuracy"]["forget"] if method == name else seconds_of.loc[method, "forget_accuracy"]
+        forget = judged["accuracy"]["forget"] if method == name else table_of.loc[method, "forget_accuracy"]
         row |= {"retain_accuracy": fleet.retain_accuracy.mean(), "forget_accuracy": forget}
-        cost = judged["cost"] * whole if method == name else seconds_of.loc[method, "seconds_per_model"]
+        cost = judged["cost"] * whole if method == name else table_of.loc[method, "seconds_per_model"]
         rows.append(row | {"test_accuracy": fleet.test_accuracy.mean(), "seconds_per_model": cost})
         arrays[f"{method}/0/confidences"] = fleet.confidences
         arrays[f"{method}/0/epsilons"] = epsilons(fleet.confidences, oracle.confidences)
