@@ -183,7 +183,7 @@ def test_as_a_method_it_is_trained_alone_and_again_if_its_files_change(copy_of_f
     done = copy_of_finished.snakemake(fleet, config=config)
     assert done.returncode == 0, done.stdout
     stored = read_npz(root / fleet)
-    assert stored.keys() == read_npz(root / fleet.replace("mine", "finetune")).keys()
+    assert stored.keys() == read_npz(root / fleet.replace("own/mine", "fleets/finetune")).keys()
     assert len(np.unique(stored["logits_forget"][:, 0, 0])) == 4
     assert copy_of_finished.planned(fleet, config=config) == set()
     (root / "helper.py").write_text(HELPER.replace("0.1", "0.2"))

@@ -50,8 +50,8 @@ FOUND = {
         "original-is-off@digits",
         "the opposite is supported",
     ): "On the digits the original model is hardly surer of "
-    "the forgotten images than retrained ones are: there is little to forget, and a score rewards the variety "
-    "of retraining and punishes a mask that moves the mean.",
+    "the forgotten images than retrained ones are: there is little to forget, and a score rewards the "
+    "variety of retraining and punishes a mask that moves the mean.",
 }
 """What README.md says, each sentence with the claim and the verdict that it was written for."""
 TABLE = (
