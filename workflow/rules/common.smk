@@ -41,11 +41,11 @@ except InputError as error:
     sys.exit(str(error))
 
 
-def plan(wildcards) -> Plan:
-    """Return the plan of the experiment of a job."""
+def plan(wildcards, **checked) -> Plan:
+    """Return the plan of the experiment of a job, whose method is checked as `check_method` says."""
     try:
         found = library.plan(wildcards.experiment)
-        found.check_method(wildcards.get("method"))
+        found.check_method(wildcards.get("method"), **checked)
         return found
     except InputError as error:  # Snakemake would make a traceback of it
         sys.exit(str(error))

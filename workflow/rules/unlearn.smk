@@ -45,7 +45,7 @@ rule unlearn:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
         weights=rules.train_original.output.weights,
-        masks=lambda wildcards: plan(wildcards).masks(
+        masks=lambda wildcards: plan(wildcards, of_steps=True).masks(
             wildcards.method, wildcards.original, wildcards.first, wildcards.last
         ),
         code=lambda wildcards: stage_code(

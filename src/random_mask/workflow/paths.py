@@ -75,15 +75,17 @@ class Plan:
         roles = ["oracle", *(self.role(method, number) for method, number in self.rows)]
         return [path for role in dict.fromkeys(roles) for path in self.fleet(role, suffix)]
 
-    def check_method(self, name: str | None) -> None:
-        """Check that the experiment has a method of a name, if one is given.
+    def check_method(self, name: str | None, *, of_steps: bool = False) -> None:
+        """Check that the experiment has a method of a name, if one is given; `of_steps`, none of one's own.
 
         Raises:
-            InputError: in one line that names those that it has.
+            InputError: in one line, if not.
         """
         known = ["original", *self.experiment.all_methods(), "retrain"]
         if name is not None and name not in known:
             raise InputError(f"{self.results}: has no method {name}; there are {', '.join(known)}")
+        if of_steps and name in self.experiment.own():
+            raise InputError(f"{name}: a function of your own, whose fleets are in {self.path('own')}")
 
     def mask_tables(self) -> list[str]:
         """Return the counts of masked weights of the methods that draw masks."""
@@ -157,13 +159,7 @@ class Plan:
             return Listing()
 
     def masks(self, method: str, original: str, first: str, last: str) -> list[str]:
-        """Return the file of the masks of some models, or nothing for a method that draws none.
-
-        Raises:
-            InputError: for a function of one's own, whose fleets are elsewhere.
-        """
-        if method in self.experiment.own():
-            raise InputError(f"{method}: a function of your own, whose fleets are in {self.path('own')}")
+        """Return the file of the masks of some models, or nothing for a method that draws none."""
         if not self.experiment.all_methods()[method].masks():
             return []
         return [self.path(f"masks/{method}/original-{original}/models-{first}-{last}.safetensors")]
