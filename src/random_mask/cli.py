@@ -271,7 +271,8 @@ def check(folder: Path, /) -> int:
     Exits with 0 if all is as recorded, with 3 if not.
 
     Args:
-        folder: folder of results, such as results/digits.
+        folder: folder of results, such as results/digits, or of what was kept of them, such as
+            reference/digits.
     """
     from random_mask.artifacts import provenance
 

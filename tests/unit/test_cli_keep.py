@@ -118,3 +118,21 @@ def test_warnings_of_a_run_are_read_from_its_record(run):
     assert provenance.warnings(run) == [NOTE]
     (run / "provenance.json").unlink()
     assert provenance.warnings(run) == []
+
+
+def test_what_is_kept_is_checked_without_what_is_not(run, capsys):
+    record = read_record(run / "scores.csv")
+    collected = json.loads((run / "provenance.json").read_text())
+    collected["artifacts"]["results/mine/fleets/oracle.npz"] = collected["artifacts"][
+        "results/mine/scores.csv"
+    ]
+    (run / "provenance.json").write_text(json.dumps(collected))
+    assert cli.main(["keep", str(run)]) == 0
+    assert cli.main(["check", "results/mine"]) == 3
+    capsys.readouterr()
+    assert cli.main(["check", "reference/mine"]) == 0
+    assert capsys.readouterr().out == f"{len(KEPT)} files checked; 0 problems\n"
+    Path("reference/mine/scores.csv").write_text("other")
+    assert cli.main(["check", "reference/mine"]) == 3
+    assert "reference/mine/scores.csv: damaged, or changed" in capsys.readouterr().out
+    assert record["sha256"] != digest(Path("reference/mine/scores.csv"))

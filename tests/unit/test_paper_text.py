@@ -9,7 +9,7 @@ import yaml
 
 from random_mask.errors import InputError
 from random_mask.report.names import PAPER_FIGURES, PAPER_TABLES
-from random_mask.stages import paper, paper_figures, paper_tables
+from random_mask.stages import paper, paper_figures, paper_tables, simulate
 from random_mask.workflow.experiments import Library, Paper, read_reported
 
 ROOT = Path(__file__).parents[2]
@@ -34,13 +34,15 @@ def kept(tmp_path_factory) -> Path:
         results=results,
         output=[folder / "figures" / f"{name}.pdf" for name in PAPER_FIGURES],
     )
+    simulation = folder / "simulation.csv"
+    simulate.main(settings=simulate.Settings(seed=2023, examples=40), output=simulation)
     paper_tables.main(
         settings=paper_tables.Settings(experiments=experiments, run=[]),
         results=results,
         claims=Path("paper/claims.yaml"),
         tuned=[Path(path) for path in reported.chosen(library)],
         citation=Path("CITATION.cff"),
-        simulation=Path("reference/digits/simulation.csv"),
+        simulation=simulation,
         reference=[],
         numbers_file=folder / "numbers.tex",
         tabulars=[folder / "tables" / f"{name}.tex" for name in PAPER_TABLES],
