@@ -23,6 +23,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 from matplotlib.ticker import LogFormatter
 
 from random_mask.artifacts.files import atomic_write
@@ -325,6 +326,7 @@ def training(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
         axes.set(xlabel="epoch", ylabel=f"training {quantity}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_yscale("log")
+    panels[0].yaxis.set_minor_formatter(NullFormatter())
     panels[0].yaxis.set_major_formatter(LogFormatter())
     panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     handles, names = panels[0].get_legend_handles_labels()
