@@ -23,7 +23,6 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
 from matplotlib.ticker import LogFormatter
 
 from random_mask.artifacts.files import atomic_write
@@ -326,9 +325,8 @@ def training(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
         axes.set(xlabel="epoch", ylabel=f"training {quantity}")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_yscale("log")
-    panels[0].yaxis.set_minor_formatter(NullFormatter())
-    panels[0].yaxis.set_major_formatter(LogFormatter())
-    panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    for formatted in (panels[0].yaxis.set_major_formatter, panels[0].yaxis.set_minor_formatter):
+        formatted(LogFormatter(minor_thresholds=(1, 0.3)))
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3)
     sns.despine(figure)
