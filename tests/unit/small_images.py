@@ -4,6 +4,14 @@ import numpy as np
 
 from random_mask.training.images import Images
 
+SPLITS = {
+    "retain": np.arange(24),
+    "forget": np.arange(24, 32),
+    "validation": np.arange(32, 40),
+    "test": np.arange(40, 48),
+}
+"""Of 48 such images."""
+
 
 def small_images(count: int) -> Images:
     """Return `count` images of 32x32 pixels."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_images import small_images
+from small_images import SPLITS, small_images
 
 from random_mask.data.groups import group_numbers
 from random_mask.data.settings import Data
@@ -22,12 +22,6 @@ from random_mask.training.images import Images
 from random_mask.training.networks import NETWORKS
 
 RESNET18 = NETWORKS["resnet18"]
-SPLITS = {
-    "retain": np.arange(24),
-    "forget": np.arange(24, 32),
-    "validation": np.arange(32, 40),
-    "test": np.arange(40, 48),
-}
 STEP = """
 def step(net, inputs, targets, optimizer):
     optimizer.zero_grad()

@@ -5,7 +5,7 @@ import pytest
 import torch
 import yaml
 from scipy import stats
-from small_images import small_images
+from small_images import SPLITS, small_images
 
 from random_mask.experiment.config import Method
 from random_mask.methods.perturbation import parameters
@@ -15,12 +15,6 @@ from random_mask.training.images import Images
 from random_mask.training.networks import NETWORKS
 
 RESNET18 = NETWORKS["resnet18"]
-SPLITS = {
-    "retain": np.arange(24),
-    "forget": np.arange(24, 32),
-    "validation": np.arange(32, 40),
-    "test": np.arange(40, 48),
-}
 MASK = "{name: random_mask, ratio: 0.3, spare: described}"
 RELABEL = "paired_with: forget, objective: {name: relabel, with_labels: random}"
 REPAIR = "{epochs: 1, batch: 12, optimizer: sgd, learning_rate: 1.0e-2, weight_decay: 1.0e-2"
