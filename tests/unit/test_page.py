@@ -386,8 +386,8 @@ document.body.lastChild.textContent = JSON.stringify(seen);
 def test_in_a_browser_it_shows_what_one_picks_and_sorts(tmp_path):
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        # A browser of 300 MB is no dependency of a user's `make test`. What the page holds is tested above without
-        # one; only what its script does when one picks and sorts goes unlooked at, and the report says so.
+        # A browser of 300 MB is no dependency of a user's `make test`. What the page holds is tested above
+        # without one; only what its script does when one picks and sorts goes unlooked at.
         pytest.skip("no browser is installed (package chromium)")
     arguments = results(originals=2)
     scores = arguments["scores"]
