@@ -136,3 +136,40 @@ def test_what_is_kept_is_checked_without_what_is_not(run, capsys):
     assert cli.main(["check", "reference/mine"]) == 3
     assert "reference/mine/scores.csv: damaged, or changed" in capsys.readouterr().out
     assert record["sha256"] != digest(Path("reference/mine/scores.csv"))
+
+
+def test_of_what_is_kept_only_the_code_behind_it_is_checked(run, capsys):
+    code = {name: Path(f"src/{name}.py") for name in ("training", "drawing", "judging")}
+    for path in code.values():
+        path.write_text("code\n")
+    collected = json.loads((run / "provenance.json").read_text())
+    records = provenance.expanded(collected)
+
+    def made(name, by, inputs=()):
+        (run / name).write_text(name)
+        record = {**records["results/mine/scores.csv"], "code": {str(code[by]): digest(code[by])}}
+        record |= {"inputs": dict.fromkeys(inputs, ""), "sources": {"data/archive.tar.xz": "0"}}
+        write_records([run / name], {key: record[key] for key in record if key not in ("artifact", "sha256")})
+        records[f"results/mine/{name}"] = read_record(run / name)
+
+    made("fleet.npz", "training")
+    made("figure.pdf", "drawing", ["results/mine/fleet.npz"])
+    made("scores.csv", "judging", ["results/mine/fleet.npz"])
+    (run / "provenance.json").write_text(
+        json.dumps({"experiment": collected["experiment"], "cost": {}} | condensed(records))
+    )
+    assert cli.main(["keep", str(run)]) == 0
+    assert cli.main(["check", "reference/mine"]) == 0
+    code["drawing"].write_text("edited\n")
+    assert cli.main(["check", "reference/mine"]) == 0
+    code["judging"].write_text("edited\n")
+    assert cli.main(["check", "reference/mine"]) == 3
+    # Judged again by the code that is there now, from what was kept.
+    again = read_record(run / "scores.csv") | {"inputs": {"reference/mine/fleet.npz": ""}}
+    again["code"] = {str(code["judging"]): digest(code["judging"])}
+    write_records([Path("reference/mine/scores.csv")], again)
+    assert cli.main(["check", "reference/mine"]) == 0
+    code["training"].write_text("edited\n")
+    capsys.readouterr()
+    assert cli.main(["check", "reference/mine"]) == 3
+    assert "src/training.py: changed since" in capsys.readouterr().out

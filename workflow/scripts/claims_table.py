@@ -1,7 +1,7 @@
 """Writes what depends on the claims into documents: `make claims` calls it, and a test compares.
 
-ARTIFACT.md gets the claims of `paper/claims.yaml`, docs/results.md what the authors' runs say of them, and
-README.md what was found in short.
+ARTIFACT.md gets the claims of `paper/claims.yaml` and what the authors' runs took, docs/results.md what they
+say of the claims, and README.md what was found in short.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from random_mask.artifacts.files import read_npz
-from random_mask.experiment.config import load
+from random_mask.experiment.config import Experiment, load
 from random_mask.report.claims import NOT_TESTABLE, SUPPORTED, Claim, criterion, read_claims
 from random_mask.report.labels import Labels
 from random_mask.report.names import ALL, MAIN
 from random_mask.report.originals import over_originals
 from random_mask.report.study import shift_and_spread
 from random_mask.workflow.experiments import Reported, read_reported
+from random_mask.workflow.paths import Plan
 
 ROOT = Path(__file__).parents[2]
 FOUND = {
@@ -193,6 +195,45 @@ def results(claims: list[Claim], reported: dict[str, Reported]) -> str:
     )
 
 
+def runs() -> str:
+    """Return a table of the authors' runs: what was trained, on what, and what it took."""
+    heads = ["images", "forgotten", "N", "original models", "methods", "models trained", "images trained on"]
+    heads += ["core hours", "in", "processor", "from"]
+    lines = [f"| experiment | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+    for folder in sorted((ROOT / "reference").glob("*/")):
+        experiment = load(folder / "config.yaml")
+        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        collected = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        sizes = found["model"] | {"validation": experiment.data.validation}
+        models, images = trained(experiment, sizes)
+        environment = found["environment"]
+        cells = [f"{experiment.data.train:,}", str(found["model"]["forget"]), str(experiment.models)]
+        cells += [str(experiment.originals), str(len(experiment.all_methods())), f"{models:,}"]
+        cells += [f"{images / 1e6:.1f} million"]
+        cells += [f"{collected['cost']['all']['processor_seconds'] / 3600:.1f}", environment["precision"]]
+        cells += [f"{environment['processor']}, {environment['cores']} cores"]
+        cells += [min(record["started"] for record in collected["artifacts"].values())[:10]]
+        lines.append(f"| `{folder.name}` | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def trained(experiment: Experiment, sizes: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many models an experiment trains, and on how many images, each as often as it is seen."""
+    plan, methods, n = Plan(experiment), experiment.all_methods(), experiment.models
+    recipe = experiment.training
+    models, images = 0, 0
+    for role in dict.fromkeys(["oracle", *(plan.role(method, number) for method, number in plan.rows)]):
+        name = role.partition("/")[0]
+        if name == "original":
+            models, images = models + 1, images + recipe.images_passed({"retain": experiment.data.train})
+        elif name in methods:
+            each = [step.work(sizes, model)[0] for step in methods[name].steps() for model in range(n)]
+            models, images = models + n, images + sum(each)
+        else:
+            models, images = models + n, images + n * recipe.images_passed(sizes)
+    return models, images
+
+
 def renewed(document: str, name: str, content: str) -> str:
     """Return a document with new content between the marks of a name."""
     begin, end = f"<!-- {name}: made by `make claims` -->", f"<!-- end of {name} -->"
@@ -226,14 +267,17 @@ def documents() -> dict[Path, str]:
         read_reported(ROOT / "config" / "paper.yaml"),
     )
     contents = {
-        "ARTIFACT.md": ("claims", by_experiment(claims, reported)),
-        "README.md": ("results", in_short()),
-        "docs/results.md": ("results", results(claims, reported)),
+        "ARTIFACT.md": {"claims": by_experiment(claims, reported), "runs": runs()},
+        "README.md": {"results": in_short()},
+        "docs/results.md": {"results": results(claims, reported)},
     }
-    return {
-        ROOT / path: renewed((ROOT / path).read_text(encoding="utf-8"), name, content)
-        for path, (name, content) in contents.items()
-    }
+    texts = {}
+    for path, parts in contents.items():
+        text = (ROOT / path).read_text(encoding="utf-8")
+        for name, content in parts.items():
+            text = renewed(text, name, content)
+        texts[ROOT / path] = text
+    return texts
 
 
 if __name__ == "__main__":

@@ -101,25 +101,32 @@ def warnings(folder: Path) -> list[str]:
 def problems(folder: Path) -> tuple[int, list[str]]:
     """Check every artifact of a run, and that the code which made it is the code here.
 
+    Of what was kept of a run, with its `config.yaml`, only the files that are there are asked for, and the
+    code of what they were made from; other sources, such as archives of images, where they are there.
+
     Args:
         folder: the folder of results, which may have been moved or copied.
 
     Returns:
         The number of artifacts, and one line for each file that is missing or was changed since, and one for
-        all code that is not found: it is looked for in the working directory and where this package lies. Of
-        what was kept of a run, with its `config.yaml`, only the files that are kept are asked for.
+        all code that is not found: it is looked for in the working directory and where this package lies.
 
     Raises:
-        InputError: if the folder has no readable `provenance.json`.
+        InputError: if the folder has no readable `provenance.json`, or a file that was kept no record.
     """
     content = read_collected(folder)
     root = f"results/{content['experiment']['experiment']}/"
+    records = {name.removeprefix(root): record for name, record in content["artifacts"].items()}
+    kept = (folder / "config.yaml").exists()
+    if kept:
+        records = _behind_kept(folder, root, records)
     found: list[str] = []
     code: dict[str, str] = {}
-    kept, checked = (folder / "config.yaml").exists(), 0
-    for name, record in content["artifacts"].items():
-        path = folder / name.removeprefix(root)
-        code |= record["code"] | record["sources"]
+    checked = 0
+    for name, record in records.items():
+        path = folder / name
+        code |= record["code"]
+        code |= {source: of for source, of in record["sources"].items() if not kept or Path(source).exists()}
         checked += path.exists()
         if not path.exists():
             found += [] if kept else [f"{path}: missing"]
@@ -134,4 +141,19 @@ def problems(folder: Path) -> tuple[int, list[str]]:
             found.append(f"{here}: changed since it made some of these results")
     if absent:
         found.append(f"not found here, and so not checked: {named(absent)}; run this in the repository")
-    return checked if kept else len(content["artifacts"]), found
+    return checked if kept else len(records), found
+
+
+def _behind_kept(folder: Path, root: str, records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the records of the kept files, as they lie beside them, and of all that these were made from."""
+    # Claims may have been judged again since, from what was kept.
+    behind = {name: read_record(folder / name) for name in records if (folder / name).exists()}
+    waiting = list(behind)
+    while waiting:
+        for path in behind[waiting.pop()]["inputs"]:
+            there = path.startswith("results/")
+            name = path.removeprefix(root) if there else "/".join(Path(path).parts[2:])
+            if name in records and name not in behind:
+                behind[name] = records[name]
+                waiting.append(name)
+    return behind
