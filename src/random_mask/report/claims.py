@@ -38,7 +38,7 @@ __all__ = [
     "sentence",
 ]
 
-FEWEST_LED = 8
+FEWEST_LED = 7
 """Other tuned methods that a lead needs."""
 
 
