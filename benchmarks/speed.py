@@ -17,18 +17,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from random_mask.artifacts.machine import machine, versions
 from random_mask.training.cost import BACKWARD, Speed, Work, seconds
-from random_mask.training.networks import build_resnet18, forward_flops, parameter_count, without_dead_taps
-from random_mask.training.stacking import stack
+from random_mask.training.fleet import initial
+from random_mask.training.networks import NETWORKS
+from random_mask.training.stacking import Stack
 
 BATCH, SIZE = 64, 32
 
 
-def training_speed(network: nn.Module, seconds: float) -> tuple[Speed, int]:
+def training_speed(network: Stack, seconds: float) -> tuple[Speed, int]:
     """Return the speed of training a stack of one network, and the number of steps that were timed."""
     network.train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
@@ -45,10 +45,10 @@ def training_speed(network: nn.Module, seconds: float) -> tuple[Speed, int]:
         passes.append(between - begun)
         moves.append(time.process_time() - between)
     # The first step takes memory and plans the products, once.
-    flops = forward_flops(network, SIZE) * BATCH * (1 + BACKWARD)
+    flops = network.flops_each(SIZE) * BATCH * (1 + BACKWARD)
     speed = Speed(
         flops_per_second=flops / statistics.median(passes[1:]),
-        weights_per_second=parameter_count(network) / statistics.median(moves[1:]),
+        weights_per_second=network.weights_each() / statistics.median(moves[1:]),
     )
     return speed, len(moves) - 1
 
@@ -64,19 +64,26 @@ def product_flops_per_second(size: int = 1024, times: int = 30) -> float:
     return 2 * size**3 / min(taken)
 
 
-def main() -> None:
+def cropped_resnet18() -> Stack:
+    """Return the network as it is trained, with random weights."""
+    network = Stack(NETWORKS["resnet18"], 10, image_size=SIZE)
+    network.load(0, initial(NETWORKS["resnet18"], 10, 1))
+    return network
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write reference/speed.json")
     parser.add_argument("--seconds", type=float, default=60, help="how long to measure (default 60)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    network = stack([without_dead_taps(build_resnet18(10, seed=1), SIZE)])
+    network = cropped_resnet18()
     measured, n_steps = training_speed(network, options.seconds)
     speed = {name: float(f"{value:.3g}") for name, value in asdict(measured).items()}
     found = {"machine": machine(), "versions": versions(), "threads": 1, "speed": speed}
     print(json.dumps(found, indent=2))
-    step = seconds(Work(BATCH, 1, forward_flops(network, SIZE), parameter_count(network)), measured)
-    moved = parameter_count(network) / measured.weights_per_second
+    step = seconds(Work(BATCH, 1, network.flops_each(SIZE), network.weights_each()), measured)
+    moved = network.weights_each() / measured.weights_per_second
     print(f"{BATCH / step:.0f} images a second; {n_steps} steps, {moved / step:.0%} of it the optimiser")
     fastest = product_flops_per_second()
     share = measured.flops_per_second / fastest

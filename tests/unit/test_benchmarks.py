@@ -64,6 +64,21 @@ def test_the_ratio_of_each_rule(benchmark):
     assert table[-1] == "| all | 4 | 3 | 10.0 | 10.0 | 1.00 |"
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
+def test_every_benchmark_loads(benchmark, name):
+    benchmark(name)
+
+
+def test_the_speed_of_a_core(benchmark, capsys):
+    benchmark("speed").main(["--seconds", "0.01"])
+    printed = capsys.readouterr().out
+    assert json.loads(printed[: printed.index("\n}") + 2])["speed"].keys() == {
+        "flops_per_second",
+        "weights_per_second",
+    }
+    assert re.search(r"\d+ images a second; \d+ steps, \d+% of it the optimiser", printed)
+
+
 def test_intervals_of_the_metric(benchmark, capsys):
     arguments = "--intervals --models 8 --examples 5 --replicates 2 --workers 1"
     benchmark("metric").main(arguments.split())

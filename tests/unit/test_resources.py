@@ -61,7 +61,7 @@ def test_relearning_asks_for_what_training_its_models_asks():
         few, many = (changed(relearn=of) for of in (relearning, more))
         assert few.minutes("relearn")(of_role, 1) > minutes(rule, models=4)
         assert many.minutes("relearn")(of_role, 1) > 2 * few.minutes("relearn")(of_role, 1)
-        assert many.memory("relearn")(of_role, 1) > few.memory("relearn")(of_role, 1) > memory(rule)
+        assert many.memory("relearn")(of_role, 1) > few.memory("relearn")(of_role, 1) >= memory(rule)
         assert few.models("relearn", of_role) == 4
 
 
@@ -82,7 +82,7 @@ def test_more_models_a_job_ask_for_more(rule):
 def test_more_epochs_ask_for_more_time_of_those_who_train_them():
     more = {"training__epochs": 80}
     assert minutes("retrain", **more) > 5 * minutes("retrain")
-    assert minutes("train_original", **more) > 5 * minutes("train_original")
+    assert minutes("train_original", **more) > 4 * minutes("train_original")
     assert minutes("unlearn", **more) == minutes("unlearn")
     assert minutes("unlearn", methods__random_mask__finetune__0__epochs=20) > 3 * minutes("unlearn")
 
@@ -99,6 +99,12 @@ def test_a_downloaded_data_set_is_read_as_a_whole_whatever_is_used_of_it():
     # Measured: 1,534 MB at most for all of CIFAR-10.
     assert memory("prepare_data", data__name="cifar10") > 2 * 1534
     assert memory("prepare_data", data__name="svhn") > memory("prepare_data", data__name="cifar10")
+
+
+@pytest.mark.parametrize("rule", ["train_original", "retrain", "unlearn", "mask"])
+def test_a_larger_network_asks_for_more_of_those_who_hold_its_weights(rule):
+    for need in (minutes, memory):
+        assert need(rule, network="vgg11_bn") > need(rule, network="resnet18")
 
 
 def test_more_classes_ask_for_more_memory_of_those_who_read_logits():

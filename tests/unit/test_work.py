@@ -8,6 +8,7 @@ import yaml
 
 from random_mask.experiment.config import Step, validate
 from random_mask.training import evaluation
+from random_mask.training.networks import NETWORKS
 from random_mask.workflow import work
 from random_mask.workflow.work import JobWork, Workload
 
@@ -27,9 +28,9 @@ def shard(models: int, **wildcards: str) -> dict[str, str]:
 def test_training():
     # 128 training images in batches of 32, for two epochs.
     original = count("train_original", original="0")
-    assert original.full_images == 2 * 128
-    assert (original.models, original.images, original.evaluated) == (1, 0, IMAGES)
-    assert original.written == work.MODEL_BYTES + KEPT + work.JOB_BYTES
+    assert (original.models, original.images, original.steps) == (1, 2 * 128, 2 * 4)
+    assert (original.full_images, original.evaluated) == (0, IMAGES)
+    assert original.written == 4 * work.WEIGHTS["resnet18"] + KEPT + work.JOB_BYTES
     retrained = count("retrain", **shard(2, fleet="oracle"))
     assert retrained == JobWork(
         models=2,
@@ -126,3 +127,10 @@ def test_as_many_logits_are_kept_as_training_keeps():
     assert work.RETAIN_SAMPLE == evaluation.RETAIN_SAMPLE
     many = SMOKE["data"] | {"name": "cifar10", "train": 5016}
     assert Workload(validate(SMOKE | {"data": many})).kept == 2000 + 16 + 32 + 64
+
+
+def test_weights_are_counted_about_as_they_are():
+    assert work.WEIGHTS.keys() == NETWORKS.keys()
+    for name, network in NETWORKS.items():
+        counted = sum(tensor.numel() for tensor in network.empty(10).parameters())
+        assert work.WEIGHTS[name] == pytest.approx(counted, rel=0.01)

@@ -1,9 +1,12 @@
 """The authors' retrained fleets, or anyone's that were kept, in place of an oracle of one's own."""
 
 import pandas as pd
+import pytest
 import yaml
 
 from random_mask import cli
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oracle")]
 
 
 def test_kept_fleets_judge_as_those_they_were_kept_of(copy_of_finished, monkeypatch):

@@ -278,10 +278,11 @@ def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
 
 def _masks(method: str, counts: pd.DataFrame) -> dict[str, str]:
     norms = counts[counts["tensor"].str.contains("|".join(BATCH_NORMS.values()))]
+    share = UNKNOWN if norms.empty else f"{100 * norms['masked'].sum() / norms['weights'].sum():.1f}"
     return {
         f"masks/{method}/share": f"{100 * counts['masked'].sum() / counts['weights'].sum():.1f}",
         f"masks/{method}/batch_norm_tensors": str(norms.groupby("tensor")["masked"].sum().gt(0).sum()),
-        f"masks/{method}/batch_norm_share": f"{100 * norms['masked'].sum() / norms['weights'].sum():.1f}",
+        f"masks/{method}/batch_norm_share": share,
     }
 
 

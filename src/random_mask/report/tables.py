@@ -126,6 +126,8 @@ def masks(counts: Mapping[str, pd.DataFrame], labels: Labels) -> str:
     rows: list[list[str]] = []
     for kind, pattern in {**KINDS, "All": ""}.items():
         parts = [table[table["tensor"].str.contains(pattern)] for table in counts.values()]
+        if any(part.empty for part in parts):  # another network
+            continue
         shares = [f"{100 * part['masked'].sum() / part['weights'].sum():.1f}" for part in parts]
         rows.append([kind, plain(int(parts[0]["weights"].sum())), *shares])
     above = rf" & & \multicolumn{{{len(counts)}}}{{c}}{{Masked (\%)}} \\" + "\n"

@@ -13,7 +13,8 @@ from typing import Any
 
 from random_mask.data.settings import ARCHIVES, DATASET_SIZES
 from random_mask.experiment.config import Experiment
-from random_mask.workflow.work import Workload, models_of, price
+from random_mask.training.networks import NETWORKS
+from random_mask.workflow.work import WEIGHTS, Workload, models_of, price
 
 __all__ = ["JobResources"]
 
@@ -30,19 +31,20 @@ SLOW = {
     "report": 60.0,
     "downloads": 900.0,
 }
-"""Seconds of a slow core, about a third as fast as one of 2021, for images of 32x32; Python starts over a
-slow network. `profiles/slurm` says where times on GPUs are given."""
+"""Seconds of a slow core, about a third as fast as one of 2021, for images of 32x32 and a ResNet-18; Python
+starts over a slow network. `profiles/slurm` says where times on GPUs are given."""
 BY_PIXELS = ("images", "full_images", "evaluated", "read")
 """What takes longer if images are larger, by their pixels."""
+BY_WEIGHTS = ("images", "steps", "full_images", "evaluated", "masks")
+"""What takes longer if the network is larger, at most by its weights."""
 
 # Sizes in memory.
 NUMPY_MB, TORCH_MB = 300, 1200
 """What a process takes before it does anything; with torch, on a GPU too."""
 IMAGE_MB = 3 * 32 * 32 / 2**20
 """An image of 32x32; larger ones take more of everything, by their pixels."""
-MODEL_MB = 45
-STACKED_MB = 35
-"""A cropped network, and its copy in the stack of those that a GPU trains side by side."""
+STACKED = 0.8
+"""A cropped network and its copy in the stack of those that a GPU trains side by side, of a whole network."""
 LOGIT_MB = 4 / 2**20
 """One logit of one image."""
 ARCHIVE_MB = 400
@@ -70,7 +72,11 @@ class JobResources:
         # How many are forgotten may depend on the images; hardly more than half.
         self.largest = Workload(experiment, unknown=0.5, classes=self.workload.classes)
         self.area = (experiment.data.image_size / 32) ** 2
-        self.rates = {unit: each * (self.area if unit in BY_PIXELS else 1) for unit, each in SLOW.items()}
+        larger = WEIGHTS[experiment.network] / WEIGHTS["resnet18"]
+        self.rates = {
+            unit: each * (self.area if unit in BY_PIXELS else 1) * (larger if unit in BY_WEIGHTS else 1)
+            for unit, each in SLOW.items()
+        }
 
     def minutes(self, rule: str) -> Request:
         """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
@@ -95,19 +101,20 @@ class JobResources:
         data = experiment.data
         logits = self.largest.kept * self.largest.classes * LOGIT_MB
         # As it is read, and in the order in which it is used.
-        pixels = 2 * self.largest.pixels / 2**20
+        pixels, network = 2 * self.largest.pixels / 2**20, self.workload.model / 2**20
         match rule:
             case "train_original" | "retrain" | "unlearn" | "unlearn_own" | "relearn":
                 steps = [step for m in experiment.methods.values() for step in m.steps()]
                 batches = [recipe.batch for step in steps for recipe in step.finetune]
                 at_once = max(EVALUATED_AT_ONCE, experiment.training.batch, *batches)
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
-                model = 5 * MODEL_MB + at_once * self.area * ACTIVATIONS_MB
+                model = 5 * network + at_once * self.area * ACTIVATIONS_MB
                 # Relearning keeps the weights of all its models.
-                each = STACKED_MB + 2 * logits + (MODEL_MB if rule == "relearn" else 0)
+                each = 2 * logits + (network if rule == "relearn" else 0)
+                each += STACKED * network if NETWORKS[experiment.network].stackable else 0
                 return TORCH_MB + pixels + model + self.models(rule, wildcards) * each
             case "mask":  # a byte a weight while masks are drawn
-                return NUMPY_MB + MODEL_MB * (1 + len(models_of(wildcards)) / 4)
+                return NUMPY_MB + network * (1 + len(models_of(wildcards)) / 4)
             case "evaluate" | "measure" | "condense":  # two fleets, joined from their shards
                 return NUMPY_MB + 4 * experiment.models * logits
             case "prepare_data" if data.name in ARCHIVES:

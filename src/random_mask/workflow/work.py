@@ -22,8 +22,8 @@ RETAIN_SAMPLE = 2000
 """Retain images whose logits are kept, as in `training.evaluation`, which takes seconds to import."""
 ATTACK = 200_000
 """Margins that are counted while a cross-validated attack is fitted to a model."""
-MODEL_BYTES = 45_000_000
-"""Weights of a ResNet-18."""
+WEIGHTS = {"resnet18": 11_200_000, "vgg11_bn": 128_800_000}
+"""About how many weights each of `training.networks` has; to ask one of them takes seconds."""
 JOB_BYTES, REPORT_BYTES = 12_000, 200_000
 """Log, benchmark and records of a job, and what one writes that is not counted, such as figures or tables."""
 REPORT_SECONDS = {"simulate": 4.0, "figures": 4.0, "paper": 3.0}
@@ -83,6 +83,7 @@ class Workload:
         kept: of how many images the logits are kept.
         classes: into how many classes they are told apart.
         pixels: bytes of all images that are used.
+        model: bytes of the weights of a network.
     """
 
     def __init__(self, experiment: Experiment, unknown: float = UNKNOWN, classes: int | None = None):
@@ -98,6 +99,7 @@ class Workload:
         self.sizes = {"retain": data.train - forget, "forget": forget}
         self.sizes |= {"validation": data.validation, "test": data.test}
         self.kept = min(self.sizes["retain"], RETAIN_SAMPLE) + forget + others
+        self.model = 4 * WEIGHTS[experiment.network]
         self.pixels = (data.train + others) * 3 * data.image_size**2
 
     def of(self, rule: str, wildcards: Any) -> JobWork:
@@ -106,9 +108,9 @@ class Workload:
         interval, everything = forget * (1 + experiment.replicates), sum(self.sizes.values())
         match rule:
             case "train_original":
-                images = experiment.training.images_passed({"retain": experiment.data.train})
-                written = MODEL_BYTES + self._logits(1)
-                return JobWork(models=1, full_images=images, evaluated=everything, written=written)
+                sizes = {**self.sizes, "retain": experiment.data.train}
+                fleet = self._fleet(self.retraining, range(1), sizes=sizes)
+                return replace(fleet, written=fleet.written + self.model)
             case "retrain":
                 return self._fleet(self.retraining, models_of(wildcards))
             case "unlearn":
@@ -125,7 +127,7 @@ class Workload:
                 steps = self.methods[wildcards.method].steps()
                 each = sum(step.cycles for step in steps if isinstance(step.perturb, RandomMask))
                 masks = len(models_of(wildcards)) * each
-                return JobWork(masks=masks, written=masks * MODEL_BYTES // 32 + JOB_BYTES)
+                return JobWork(masks=masks, written=masks * self.model // 32 + JOB_BYTES)
             case "evaluate":
                 return JobWork(resampled=interval, written=2 * n * forget * 8 + JOB_BYTES)
             case "compare":
@@ -144,9 +146,14 @@ class Workload:
                 seconds = REPORT_SECONDS.get(rule, 0.5)
                 return JobWork(read=everything, report=seconds, written=REPORT_BYTES + JOB_BYTES)
 
-    def _fleet(self, steps: Sequence[Step], models: range, looks: int = 0) -> JobWork:
-        """Return the work of training models, each of which passes `looks` images forward besides."""
-        each = [step.work(self.sizes, model) for step in steps for model in models]
+    def _fleet(
+        self, steps: Sequence[Step], models: range, looks: int = 0, sizes: Mapping[str, int] | None = None
+    ) -> JobWork:
+        """Return the work of training models, each of which passes `looks` images forward besides.
+
+        `sizes` are other numbers of images of each split than those that are to be retained and forgotten.
+        """
+        each = [step.work(sizes or self.sizes, model) for step in steps for model in models]
         images, moves = (sum(column) for column in zip(*each, strict=True))
         return JobWork(
             models=len(models),
