@@ -135,7 +135,11 @@ MISTAKES = [
         2,
         "methods.random_mask.finetune.temperature: is now called",
     ),
-    ("methods.random_mask.finetune.images", "both", "methods.random_mask.finetune.images: "),
+    (
+        "methods.random_mask.finetune.images",
+        "both",
+        "methods.random_mask.finetune.images: both is now images: retain",
+    ),
     (
         "methods.random_mask.finetune.paired_with",
         "forget",

@@ -140,6 +140,32 @@ def test_a_plan_is_followed_as_far_as_it_goes(gpu, tmp_path, capfd):
     assert str(made["a"]) not in again  # what is there is not made again
 
 
+def test_the_plan_for_a_machine_without_snakemake_makes_the_scores(gpu, tmp_path, monkeypatch):
+    monkeypatch.chdir(gpu.ROOT)
+    gpu.write_plan(tmp_path / "plan.json")
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert {"prepare_data", "train_original", "retrain", "mask", "unlearn", "scores"} <= {
+        each["rule"] for each in plan
+    }
+    made = set()
+    for each in plan:
+        assert all(path in made or Path(path).exists() for path in each["input"]), each["rule"]
+        assert each["command"].startswith("python -m random_mask.stages.")
+        made |= set(each["output"])
+    assert gpu.SCORES in made
+
+
+def test_with_snakemake_the_profile_for_gpus_is_taken(gpu, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(gpu.subprocess, "run", lambda command, **_: asked.append(command))
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: name)
+    assert run_part(gpu, tmp_path, "smoke")["summary"] == f"{gpu.SCORES} is made"
+    (command,) = asked
+    assert command[0] == "snakemake"
+    assert (gpu.ROOT / command[command.index("--workflow-profile") + 1] / "config.yaml").exists()
+    assert (gpu.ROOT / command[command.index("--configfile") + 1]).exists()
+
+
 def test_without_snakemake_and_a_plan_the_workflow_is_skipped(gpu, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
     assert run_part(gpu, tmp_path, "smoke")["summary"].startswith("skipped: there is no snakemake here")

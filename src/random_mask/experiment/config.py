@@ -670,6 +670,8 @@ def _explain(error: Mapping[str, Any]) -> str:
             return f"{key}: missing"
         case "value_error":
             return f"{key}{'.' if key else ''}{error['ctx']['error']}"
+        case "literal_error" if parts[-1] == "images" and error["input"] == "both":
+            return f"{key}: both is now images: retain, paired_with: forget"
         case "union_tag_invalid":
             told_by, tag, known = (error["ctx"][name] for name in ("discriminator", "tag", "expected_tags"))
             return f"{key}.{told_by.strip(chr(39))}: unknown {tag!r}; known are {known}"
