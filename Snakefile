@@ -17,6 +17,12 @@ if not Path.cwd().samefile(workflow.basedir) or not os.access(".", os.W_OK):
         f"{workflow.basedir}: run this in the repository, where all paths begin, and where it can be written: cd "
         "there, or clone it; for results elsewhere, make `results` a link to there"
     )
+if (results := Path("results")).is_symlink() and not results.exists():
+    sys.exit(
+        f"results: a link to {os.readlink(results)}, which is not there; make that folder"
+    )
+if results.exists() and not results.is_dir():
+    sys.exit("results: a file where the folder of all results belongs; rename it")
 sys.path.insert(0, str(SOURCE))
 here = quote(str(Path(sys.executable).parent))
 path = "" if workflow.deployment_settings.deployment_method else f'PATH={here}:"$PATH" '

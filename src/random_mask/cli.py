@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not tokens:
             raise CycloptsError(msg="No command.")
         code = app(tokens) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # a shell may have closed it
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # who reads it has seen enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, message = 2, f"{error} See: random-mask --help"
     except InputError as error:
         code, message = 1, str(error)
+    except OSError as error:  # a name that is too long, a folder that may not be entered, a full disk
+        code, message = 1, f"{error.filename or 'output'}: {error.strerror or error}"
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("random_mask"):
             raise
@@ -142,6 +145,8 @@ def _check_place(path: Path, inputs: Sequence[Path]) -> None:
         raise InputError(f"{path}: is one of the inputs; choose another path for the table")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file for the table")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is a device or the like; name a file for the table")
     if not path.parent.is_dir():
         raise InputError(
             f"{path}: cannot be written, there is no folder {path.parent}; make it, or choose another"
@@ -161,7 +166,10 @@ def _write_examples(path: Path, unlearned: np.ndarray, retrained: np.ndarray) ->
         "retrained_median": np.median(retrained, axis=0).tolist(),
     }
     try:
-        with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with (
+            atomic_write(path.resolve()) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(table)
             writer.writerows(zip(*table.values(), strict=True))

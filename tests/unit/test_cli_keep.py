@@ -7,8 +7,7 @@ import pytest
 
 from random_mask import cli
 from random_mask.artifacts import keeping, provenance
-from random_mask.artifacts.keeping import KEPT
-from random_mask.artifacts.provenance import condensed
+from random_mask.artifacts.provenance import KEPT, condensed
 from random_mask.artifacts.records import digest, read_record, write_records
 
 NOTE = "1 image is in several splits"
@@ -173,3 +172,20 @@ def test_of_what_is_kept_only_the_code_behind_it_is_checked(run, capsys):
     capsys.readouterr()
     assert cli.main(["check", "reference/mine"]) == 3
     assert "src/training.py: changed since" in capsys.readouterr().out
+
+
+def test_what_was_kept_and_is_gone_is_missed(run, line, capsys):
+    keeping.keep(run, Path("reference"))
+    Path("reference/mine/claims.csv").unlink()
+    assert cli.main(["check", "reference/mine"]) == 3
+    assert "reference/mine/claims.csv: missing" in capsys.readouterr().out
+    assert "cannot be kept in itself" in line("keep", run, "--into", run)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, json.dumps({"common": {}, "artifacts": {}, "experiment": {"experiment": "mine"}})],
+)
+def test_a_record_of_nothing_is_damaged(run, line, content):
+    (run / "provenance.json").write_text(content)
+    assert "provenance.json: damaged" in line("check", run)

@@ -1,8 +1,10 @@
 """`random-mask score`: what it prints, and one clear line for every file it cannot use."""
 
 import csv
+import os
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -292,6 +294,54 @@ def test_models_that_stand_in_two_fleets_are_counted(files, tmp_path, capsys):
     assert "have 1 models in common" in shown(capsys, save(tmp_path / "o.npz", **other), files[1])
 
 
+def test_models_are_the_same_up_to_rounding(files, tmp_path, capsys):
+    told = "have 8 models in common"
+    for change in (lambda x: x.astype(np.float32), lambda x: x + 5, lambda x: x.round(3)):
+        arrays = fleet_arrays(1)
+        arrays["logits"] = change(arrays["logits"])
+        assert told in shown(capsys, save(tmp_path / "o.npz", **arrays), files[1])
+
+
+def test_a_model_that_stands_twice_in_a_fleet_is_counted(files, tmp_path, capsys):
+    arrays = fleet_arrays(2)
+    arrays["logits"][1:4] = arrays["logits"][0]
+    path = save(tmp_path / "o.npz", **arrays)
+    assert f"{path}: 3 models stand there more than once" in shown(capsys, path, files[1])
+
+
+def test_confidences_in_percent_or_logarithms_are_scored_with_a_warning(files, tmp_path, capsys):
+    p = np.random.default_rng(0).uniform(0.01, 0.99, (N_MODELS, N_EXAMPLES))
+    for values, kind in ((100 * p, "probabilities in percent"), (np.log(p), "logarithms of probabilities")):
+        path = save(tmp_path / "o.npz", confidences=values)
+        assert f"confidences look like {kind}" in shown(capsys, path, files[1])
+
+
+def test_an_array_that_stands_twice_is_refused(tmp_path, files, refusal):
+    path = Path(save(tmp_path / "twice.npz", confidences=CONFIDENCES))
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("confidences.npy")
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("confidences.npy", content)
+    assert "twice.npz: holds confidences twice" in refusal(path, files[1])
+
+
+def test_the_table_follows_a_link_and_takes_the_place_of_no_device(files, tmp_path, capsys, refusal):
+    (tmp_path / "link.csv").symlink_to("table.csv")
+    assert cli.main(["score", *files, "--replicates", "2", "--per-example", str(tmp_path / "link.csv")]) == 0
+    capsys.readouterr()
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "table.csv").read_text().startswith("example,")
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a device or the like" in refusal(*files, "--per-example", tmp_path / "pipe")
+    assert "File name too long" in refusal(*files, "--per-example", tmp_path / ("x" * 300))
+
+
+def test_nobody_to_print_to_is_no_traceback(files, monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    assert cli.main(["score", *files, "--replicates", "2"]) == 0
+
+
 CONFIDENCES = np.random.default_rng(0).normal(size=(N_MODELS, N_EXAMPLES))
 
 
@@ -304,6 +354,7 @@ CONFIDENCES = np.random.default_rng(0).normal(size=(N_MODELS, N_EXAMPLES))
         (CONFIDENCES.astype([("a", float)]), "[('a', '<f8')]"),
         (CONFIDENCES.astype(str), "<U32"),
         (CONFIDENCES > 0, "bool"),
+        (CONFIDENCES.astype(np.int8).view("V1"), "|V1 (float8?), which NumPy lacks; save it as float32"),
         (CONFIDENCES.astype(np.float16).view("V2"), "|V2 (bfloat16?), which NumPy lacks; save it as float32"),
     ],
 )

@@ -398,3 +398,27 @@ def test_a_configuration_is_read_as_utf_8_whatever_the_locale(tmp_path):
         text=True,
     )
     assert process.stdout == r"'\u0141\xf3d\u017a'" + "\n", process.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "experiment: 2024-02-30",
+        "seed: !!int abc",
+        "a: !!float x",
+        "a: !!timestamp x",
+        "a: !!map [1]",
+        "[" * 2000,
+    ],
+)
+def test_a_value_that_is_none_of_its_kind_is_no_traceback(tmp_path, text):
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"odd\.yaml: not valid YAML: ") as error:
+        read(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_that_is_too_long_is_told():
+    with pytest.raises(InputError, match="File name too long; correct the path"):
+        read("x" * 300)

@@ -200,14 +200,16 @@ def test_identical_images_in_several_parts_are_counted_and_named():
 def test_what_is_done_about_identical_images_is_configured(folder, tmp_path, rule, capsys):
     (folder / "test/cat/a.png").write_bytes((folder / "train/cat/a.png").read_bytes())
     (folder / "train/cat/loop").symlink_to(folder)
-    settings = prepare_data.Settings(seed=1, data=own(folder, duplicates=rule), folder="")
+    settings = prepare_data.Settings(seed=1, data=own(folder, duplicates=rule), state="")
     outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
     if rule == "error":
         with pytest.raises(InputError, match=r"^data: 1 image is in several splits.*; remove these, or set"):
             prepare_data.main(settings=settings, files=[], **outputs)
         assert not outputs["images"].exists()
         return
-    loop, shared = prepare_data.main(settings=settings, files=[], **outputs)["warnings"]
+    loop, others, classes, shared = prepare_data.main(settings=settings, files=[], **outputs)["warnings"]
+    assert "LICENSE.txt" in others
+    assert classes.endswith("classes with images in train/ and none in test/: dog")
     assert "loop: left out" in loop
     assert shared.startswith("1 image is in several splits, pixel by pixel: ")
     logged = capsys.readouterr().err
@@ -538,7 +540,7 @@ def test_faces_that_are_damaged_or_have_no_age_are_named(faces, tmp_path):
 
 @pytest.mark.parametrize("normalise", [True, False])
 def test_pixels_are_normalised_by_the_retain_set_unless_they_are_left_as_they_are(faces, tmp_path, normalise):
-    settings = prepare_data.Settings(seed=1, data=surf(faces, normalise=normalise), folder="")
+    settings = prepare_data.Settings(seed=1, data=surf(faces, normalise=normalise), state="")
     outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
     prepare_data.main(settings=settings, files=[], **outputs)
     arrays = read_npz(outputs["images"])
@@ -634,3 +636,34 @@ def test_what_cannot_be_ranked_is_explained_in_one_line(earlier):
 def test_what_does_not_fit_a_data_set_is_an_error(wrong):
     with pytest.raises(ValueError, match=re.escape("validation error")):
         data(**wrong)
+
+
+def test_a_last_batch_of_one_is_told_once_the_splits_are_known(tmp_path):
+    outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
+    forget = data(forget={"kind": "class", "classes": ["3"]})
+    splits, _ = divide(digits(), forget, 1)
+    batches = [
+        ("training.batch", "train", 64),
+        ("methods.mine.finetune.batch", "retain", len(splits["retain"]) - 1),
+    ]
+    settings = prepare_data.Settings(seed=1, data=forget, state="", batches=batches)
+    with pytest.raises(
+        InputError, match=r"methods\.mine\.finetune\.batch: .* leave a last batch of one image"
+    ):
+        prepare_data.main(settings=settings, files=[], **outputs)
+    assert not outputs["images"].exists()
+
+
+def test_spaces_in_a_table_of_groups_do_not_count(folder, tmp_path):
+    names = read(own(folder)).files
+    table = tmp_path / "groups.csv"
+    rows = [f"{name} , {'a' if n else ' a'} " for n, name in enumerate(names)]
+    table.write_text("\n".join(["file, group", *rows]))
+    assert set(read(own(folder, groups=str(table))).groups) == {"a"}
+
+
+def test_a_number_of_many_digits_is_no_image(tmp_path):
+    (tmp_path / "list").write_text("1" * 5000)
+    listed = data(forget={"kind": "list", "file": str(tmp_path / "list")})
+    with pytest.raises(InputError, match="no training image; remove it"):
+        divide(digits(), listed, 1)

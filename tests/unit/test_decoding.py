@@ -121,3 +121,37 @@ def test_an_image_that_is_too_large_is_not_unpacked():
     content = b"".join([b"\x89PNG\r\n\x1a\n", *framed])
     with pytest.raises(UnreadableError, match="too many pixels"):
         pixels(content, 32)
+
+
+def tiff(values: np.ndarray, bits: int, photometric: int) -> bytes:
+    """Return a plain grey TIFF [32, 32] of so many bits a sample; 0 is black if `photometric` is 1."""
+    if bits == 16:
+        data = values.astype("<u2").tobytes()
+    else:
+        flat = values.astype(np.uint32).reshape(-1, 2)
+        both = (flat[:, 0] << 12) | flat[:, 1]
+        data = b"".join(int(pair).to_bytes(3, "big") for pair in both)
+    tags = [(256, 32), (257, 32), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, 32)]
+    tags.append((279, len(data)))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    return head + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_12_bits_are_scaled_to_8_by_their_range():
+    values = np.linspace(0, 4095, 32 * 32).astype(int).reshape(32, 32)
+    assert np.array_equal(grey(tiff(values, 12, 1)), np.rint(values * (255 / 4095)))
+
+
+def test_where_zero_is_white_it_stays_white():
+    found = grey(tiff(RAMP.astype(np.uint16), 16, 0))
+    assert np.array_equal(found, 255 - np.rint(RAMP.astype(np.uint16) / 257))
+    with pytest.raises(UnreadableError):  # which Pillow does not read
+        pixels(tiff(RAMP // 16, 12, 0), 32)
+
+
+def test_the_transparent_grey_of_16_bits_shows_the_backdrop():
+    values = RAMP.astype(np.uint16)
+    found = grey(packed(Image.fromarray(values), transparency=int(values[3, 3])))
+    assert found[3, 3] == BACKDROP[0]
+    assert found[3, 4] == np.rint(values[3, 4] / 257)

@@ -1,5 +1,6 @@
 """Which files of a folder or archive are images, and which changes of them count."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -234,3 +235,73 @@ def test_a_data_set_that_is_no_folder_has_no_listing(tmp_path):
     sizes = {"train": 10, "validation": 1, "test": 1, "forget": {"size": 2}}
     for own in ({"name": "digits"}, {"name": "image_folder", "path": str(tmp_path / "a.tar")}):
         assert listing(Data.model_validate(own | sizes)).files == {}
+
+
+def packed_bytes(tmp_path: Path) -> bytes:
+    tar(tmp_path / "whole.tar", PLAIN).close()
+    return (tmp_path / "whole.tar").read_bytes()
+
+
+def refused(path: Path, content: bytes, open_as=gzip.compress) -> str:
+    path.write_bytes(open_as(content))
+    with tarfile.open(path) as archive, pytest.raises(InputError) as error:
+        packed(archive, path)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("open_as", [bytes, gzip.compress])
+def test_what_is_behind_a_damaged_header_is_not_lost_without_a_word(tmp_path, open_as):
+    content = bytearray(packed_bytes(tmp_path))
+    at = content.index(b"train/cat/0.png")
+    content[at] ^= 255
+    assert "cannot be read behind its first" in refused(tmp_path / "a.tar", bytes(content), open_as)
+    content[at : at + 512] = bytes(512)
+    assert "cannot be read behind its first" in refused(tmp_path / "a.tar", bytes(content), open_as)
+    whole = packed_bytes(tmp_path)
+    assert "several archives in one file" in refused(tmp_path / "a.tar", whole + whole, open_as)
+    cut = whole.rstrip(b"\0")
+    cut += bytes(-len(cut) % 512)
+    assert "its end is missing" in refused(tmp_path / "a.tar", cut, open_as)
+
+
+def test_what_may_hide_a_split_is_named(root):
+    (root / "part2").symlink_to("/mnt/nowhere/part2")
+    with pytest.raises(InputError, match=r"cannot be read: part2 \(a link that leads nowhere\)"):
+        unpacked(root)
+
+
+def test_folders_that_link_to_each_other_end(root):
+    for one in range(12):
+        put(root, f"train/c{one}/a.png", f"test/c{one}/a.png")
+        for other in range(12):
+            if other != one:
+                (root / f"train/c{one}/l{other}").symlink_to(f"../c{other}")
+    found = unpacked(root)
+    assert {f"train/c0/l{other}/a.png" for other in range(1, 12)} <= found.files.keys()
+    assert any("read behind the same link already" in note for note in found.notes)
+
+
+def test_whatever_is_left_out_is_named(root):
+    put(root, "val/cat/1.jfif", "val/cat/2", "train/loose")
+    (note,) = unpacked(root).notes
+    assert all(name in note for name in ("val/cat/1.jfif", "val/cat/2", "train/loose"))
+    put(root, "a/README", "b/README", "c/README", "val/cat/3.png")
+    (note,) = unpacked(root).notes
+    assert note.endswith("test/<class>/: val/cat/3.png, a/README, b/README, and 4 more")
+
+
+@pytest.mark.parametrize(("one", "other"), [("caf\u00e9", "cafe\u0301"), ("Bird", "bird"), ("bird ", "bird")])
+def test_classes_that_look_the_same_are_named(root, one, other):
+    put(root, f"train/{one}/1.png", f"test/{other}/1.png")
+    notes = unpacked(root).notes
+    assert any("whose names look the same" in note and ascii(one) in note for note in notes)
+    assert any("classes with images in train/ and none in test/" in note for note in notes)
+    assert any("classes with images in test/ and none in train/" in note for note in notes)
+
+
+def test_letters_that_the_locale_may_misread_are_refused(root, monkeypatch):
+    put(root, "train/caf\u00e9/1.png", "test/caf\u00e9/1.png")
+    unpacked(root)
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "iso8859-1")
+    with pytest.raises(InputError, match=r"set one of UTF-8: export LC_ALL=C\.UTF-8"):
+        unpacked(root)

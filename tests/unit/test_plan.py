@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from random_mask.data.settings import ListForget
+from random_mask.data.settings import ClassForget, ListForget
 from random_mask.data.splits import SPLITS
 from random_mask.errors import InputError
 from random_mask.experiment.config import load, validate
@@ -116,19 +117,19 @@ def test_what_is_memorised_is_known_from_an_earlier_experiment(plan, tmp_path, m
 
 def test_a_change_of_a_folder_of_images_is_seen(tmp_path):
     experiment = load(ROOT / "config" / "digits.yaml")
-    assert Plan(experiment).data_folder == ""
+    assert Plan(experiment).data_state == ""
     assert Plan(experiment).data_files == []
     data = experiment.data.model_copy(update={"name": "image_folder", "path": str(tmp_path)})
     plan = Plan(experiment.model_copy(update={"data": data}))
     for name in ("train/cat/a.png", "train/dog/a.png", "test/emu/a.png"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes(b"1")
-    before = plan.data_folder
+    before = plan.data_state
     (tmp_path / "train/cat/a.png").touch()
     (tmp_path / "train/.DS_Store").touch()
-    assert plan.data_folder == before
+    assert plan.data_state == before
     (tmp_path / "train/cat/a.png").write_bytes(b"2")
-    assert plan.data_folder != before
+    assert plan.data_state != before
     assert plan.data_files == []
     assert plan.missing_data() is None
 
@@ -176,7 +177,7 @@ def test_a_folder_that_cannot_be_read_is_named_before_anything_runs(tmp_path):
     data = experiment.data.model_copy(update={"name": "image_folder", "path": str(tmp_path)})
     plan = Plan(experiment.model_copy(update={"data": data}))
     assert "holds no images in train/<class>/" in plan.missing_data()
-    assert plan.data_folder == ""
+    assert plan.data_state == ""
 
 
 def test_methods_that_are_not_main_have_fewer_originals(plan):
@@ -201,3 +202,25 @@ def test_methods_that_are_not_main_have_fewer_originals(plan):
     ]
     with pytest.raises(InputError, match="originals_of_others: 4, but there are 3"):
         validate(content | {"originals_of_others": 4})
+
+
+def test_an_older_file_that_takes_the_place_of_another_is_seen(tmp_path, monkeypatch):
+    experiment = load(ROOT / "config" / "digits.yaml")
+    monkeypatch.chdir(tmp_path)
+    update = {"forget": ListForget(kind="list", file="list.txt")}
+    plan = Plan(experiment.model_copy(update={"data": experiment.data.model_copy(update=update)}))
+    Path("list.txt").write_text("1\n")
+    before = plan.data_state
+    Path("other.txt").write_text("2\n")
+    os.utime("other.txt", (0, 0))
+    Path("other.txt").replace("list.txt")
+    assert plan.data_state != before
+
+
+def test_batches_are_told_where_the_sizes_of_splits_are_not_known():
+    experiment = load(ROOT / "config" / "digits.yaml")
+    assert Plan(experiment).batches == []
+    update = {"forget": ClassForget(kind="class", classes=["3"])}
+    plan = Plan(experiment.model_copy(update={"data": experiment.data.model_copy(update=update)}))
+    assert ("training.batch", "train", experiment.training.batch) in plan.batches
+    assert ("methods.random_mask.finetune.batch", "retain", 64) in plan.batches

@@ -56,7 +56,10 @@ rule prepare_data:
     params:
         # A function, so that only who plans this job looks at the images.
         settings=lambda wildcards: plan(wildcards).settings(
-            "seed", data=plan(wildcards).data, folder=plan(wildcards).data_folder
+            "seed",
+            data=plan(wildcards).data,
+            state=plan(wildcards).data_state,
+            batches=plan(wildcards).batches,
         ),
     message:
         "Reading and dividing the data"

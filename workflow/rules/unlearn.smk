@@ -107,6 +107,7 @@ rule unlearn_own:
         settings=lambda wildcards: plan(wildcards).settings(
             "seed", "network", **plan(wildcards).own(wildcards.method)
         ),
+        state=lambda wildcards: plan(wildcards).own_state(wildcards.method),
     message:
         "Unlearning models {wildcards.first} to {wildcards.last} by {wildcards.method}, a function of your own"
     shell:

@@ -8,18 +8,11 @@ from pathlib import Path
 import yaml
 
 from random_mask.artifacts.files import write_text
-from random_mask.artifacts.provenance import read_collected
+from random_mask.artifacts.provenance import KEPT, kept_of, read_collected
 from random_mask.artifacts.records import record_of, verify
 from random_mask.errors import InputError
 
-__all__ = ["KEPT", "keep"]
-
-KEPT = (
-    *("scores.csv", "comparisons.csv", "scores_by_n.csv", "measures.csv", "claims.csv"),
-    *("examples.npz", "masks.csv", "costs.csv", "run.json"),
-)
-"""What is kept of a run, each file with the record of its making; of a search `chosen.yaml`, too, and of all
-others the condensed fleets of retrained models."""
+__all__ = ["keep"]
 
 
 def keep(folder: Path, into: Path) -> list[Path]:
@@ -32,7 +25,8 @@ def keep(folder: Path, into: Path) -> list[Path]:
             there.
         OSError: with the name of a file that cannot be written.
     """
-    experiment = read_collected(folder)["experiment"]
+    collected = read_collected(folder)
+    experiment = collected["experiment"]
     name, search = experiment["experiment"], experiment.get("search")
     if folder.resolve().name != name:
         raise InputError(
@@ -41,11 +35,9 @@ def keep(folder: Path, into: Path) -> list[Path]:
     target = into / name
     if target.resolve() == folder.resolve():
         raise InputError(f"{folder}: is kept already; give the folder of a run, such as results/{name}")
-    names = [*KEPT, *(["chosen.yaml"] if search else [])]
-    fleets = folder.glob("retrained/*/models.*")
-    names += sorted(
-        str(path.relative_to(folder)) for path in fleets if path.suffixes in ([".npz"], [".json"])
-    )
+    if folder.resolve() in (into.resolve(), *into.resolve().parents):
+        raise InputError(f"{folder}: cannot be kept in itself; choose another --into than {into}")
+    names = sorted({*KEPT, *(["chosen.yaml"] if search else []), *kept_of(name, collected["artifacts"])})
     for one in names:
         verify(folder / one)
     if not into.is_dir():

@@ -21,6 +21,21 @@ REPOSITORY = Path(__file__).parents[3]
 """Where this package lies, unless it was installed elsewhere."""
 
 
+KEPT = (
+    *("scores.csv", "comparisons.csv", "scores_by_n.csv", "measures.csv", "claims.csv"),
+    *("examples.npz", "masks.csv", "costs.csv", "run.json"),
+)
+"""What is kept of a run, each file with the record of its making; of a search `chosen.yaml`, too, and of all
+others the condensed fleets of retrained models."""
+
+
+def kept_of(experiment: str, artifacts: Iterable[str]) -> list[str]:
+    """Return which of the artifacts of a run are kept, relative to its folder."""
+    root = f"results/{experiment}/"
+    names = [name.removeprefix(root) for name in artifacts if name.startswith(root)]
+    return [name for name in names if name in (*KEPT, "chosen.yaml") or name.startswith("retrained/")]
+
+
 def chain(artifacts: Iterable[Path | str]) -> dict[str, dict[str, Any]]:
     """Return the records of artifacts and of everything that they were made from, by path, sorted.
 
@@ -83,10 +98,10 @@ def read_collected(folder: Path) -> dict[str, Any]:
         content = json.loads(read_text(collected))
         records = expanded(content)
         known = all({"sha256", "sources"} <= record.keys() for record in records.values())
-        if known and isinstance(content["experiment"]["experiment"], str):
+        if known and records and isinstance(content["experiment"]["experiment"], str):
             return content | {"artifacts": records}
         raise ValueError("no records of a run")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{collected}: damaged; {REMEDY}") from None
 
 
@@ -118,6 +133,7 @@ def problems(folder: Path) -> tuple[int, list[str]]:
     root = f"results/{content['experiment']['experiment']}/"
     records = {name.removeprefix(root): record for name, record in content["artifacts"].items()}
     kept = (folder / "config.yaml").exists()
+    asked = kept_of(content["experiment"]["experiment"], content["artifacts"])
     if kept:
         records = _behind_kept(folder, root, records)
     found: list[str] = []
@@ -127,9 +143,9 @@ def problems(folder: Path) -> tuple[int, list[str]]:
         path = folder / name
         code |= record["code"]
         code |= {source: of for source, of in record["sources"].items() if not kept or Path(source).exists()}
-        checked += path.exists()
-        if not path.exists():
-            found += [] if kept else [f"{path}: missing"]
+        checked += path.is_file()
+        if not path.is_file():
+            found += [f"{path}: missing"] if not kept or name in asked else []
         elif digest(path) != record["sha256"]:
             found.append(f"{path}: damaged, or changed since the workflow wrote it")
     absent = []
@@ -147,7 +163,10 @@ def problems(folder: Path) -> tuple[int, list[str]]:
 def _behind_kept(folder: Path, root: str, records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the records of the kept files, as they lie beside them, and of all that these were made from."""
     # Claims may have been judged again since, from what was kept.
-    behind = {name: read_record(folder / name) for name in records if (folder / name).exists()}
+    behind = {
+        name: read_record(folder / name) if (folder / name).is_file() else records[name]
+        for name in kept_of(root.split("/")[1], [f"{root}{name}" for name in records])
+    }
     waiting = list(behind)
     while waiting:
         for path in behind[waiting.pop()]["inputs"]:

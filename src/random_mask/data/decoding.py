@@ -72,10 +72,27 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+BITS, PHOTOMETRIC = 258, 262
+"""The TIFF tags of the bits of a sample, and of how it is shown."""
+
+
+def _range(image: Image.Image) -> tuple[int, bool]:
+    """Return the largest value of a grey TIFF image of more than 8 bits, and whether it stands for black."""
+    tags = getattr(image, "tag_v2", {})
+    bits, shown = tags.get(BITS, 16), tags.get(PHOTOMETRIC, 1)
+    return 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1, shown == 0
+
+
 def _rgb(image: Image.Image, file_format: str | None) -> Image.Image:
-    """Return an image in RGB; 16 bits are scaled to 8."""
+    """Return an image in RGB; 16 bits, or 12, are scaled to 8."""
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format in ("PNG", "PPM")):
-        grey = np.rint(np.asarray(image).clip(0, 65535) / 257).astype(np.uint8)
+        values = np.asarray(image)
+        white, inverted = _range(image) if file_format == "TIFF" else (65535, False)
+        grey = np.rint(values.clip(0, white) * (255 / white)).astype(np.uint8)
+        if inverted:
+            grey = 255 - grey
+        if isinstance(transparent := image.info.get("transparency"), int):
+            grey[values == transparent] = BACKDROP[0]
         return Image.fromarray(grey).convert("RGB")
     if image.mode in ("I", "F"):
         kind = {"I": "signed or 32-bit integers", "F": "floating-point numbers"}[image.mode]

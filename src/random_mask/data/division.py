@@ -149,7 +149,7 @@ def _listed(
         name = line.strip()
         if not name:
             continue
-        number = numbers.get(name, int(name) if name.isdecimal() else -1)
+        number = numbers.get(name, int(name) if name.isdecimal() and len(name) < 19 else -1)
         if number not in known:
             raise InputError(f"{path}: {named([name])}: {otherwise}")
         found.append(number)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tarfile
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,21 +27,6 @@ SPLITS = ("train", "test")
 PHOTOS = "WBackground/*/*/real.rssdk/color/*.jpg"
 """The colour images of real faces in `casia_surf`, by person."""
 AGES = "Age_Gender.txt"
-SUFFIXES = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".jp2",
-    ".jpeg",
-    ".jpg",
-    ".png",
-    ".pgm",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
-"""What files that are not read are called if they look like images."""
 SETTLED_NS = 2_000_000_000
 """A file that changed this short a time ago may change again without a new time stamp."""
 
@@ -71,10 +58,10 @@ def unpacked(folder: Path) -> Listing:
     for path, problem in _walk(str(folder), "", (os.path.realpath(folder),)):
         if not problem:
             paths.append(path)
-        elif problem == LOOP:
-            found.notes.append(f"{folder / path}: left out, a link to a folder that it is in")
-        elif _is_of_a_split(path):
-            broken.append(f"{path} ({problem})")
+        elif problem in (LOOP, AGAIN):
+            found.notes.append(f"{folder / path}: left out, {problem}")
+        else:
+            broken.append(f"{path or '.'} ({problem})")
     if broken:
         raise InputError(f"{folder}: cannot be read: {named(broken)}; correct or remove them")
     _choose(folder, paths, found)
@@ -82,16 +69,21 @@ def unpacked(folder: Path) -> Listing:
     return found
 
 
-LOOP = "loop"
+LOOP = "a link to a folder that it is in"
+AGAIN = "a folder that is read behind the same link already"
 
 
-def _walk(folder: str, below: str, around: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _walk(
+    folder: str, below: str, around: tuple[str, ...], linked: set[str] | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield the files below a folder, relative to it, each with what is wrong with it, if anything.
 
     Args:
         folder: where to look.
         below: the path of `folder` from where the walk began, with a slash at its end.
         around: the folders in which it is, without links.
+        linked: behind a link, the folders that were read there: each is read once, or else folders that
+            link to each other would be read in every order.
     """
     try:
         with os.scandir(folder) as entries:
@@ -106,19 +98,20 @@ def _walk(folder: str, below: str, around: tuple[str, ...]) -> Iterator[tuple[st
         try:
             if entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else f"{around[-1]}/{entry.name}"
+                behind = set[str]() if linked is None and entry.is_symlink() else linked
                 if real in around or f"{around[-1]}/".startswith(f"{real.rstrip('/')}/"):
                     yield path, LOOP
+                elif behind is not None and real in behind:
+                    yield path, AGAIN
                 else:
-                    yield from _walk(entry.path, f"{path}/", (*around, real))
+                    if behind is not None:
+                        behind.add(real)
+                    yield from _walk(entry.path, f"{path}/", (*around, real), behind)
             else:
                 broken = "a link that leads nowhere" if entry.is_symlink() else "neither a file nor a folder"
                 yield path, "" if entry.is_file() else broken
         except OSError as error:  # such as a link to itself
             yield path, str(error.strerror)
-
-
-def _is_of_a_split(path: str) -> bool:
-    return not {*path.split("/")}.isdisjoint(SPLITS)
 
 
 def packed(archive: tarfile.TarFile, source: Path) -> tuple[Listing, dict[str, tarfile.TarInfo]]:
@@ -140,8 +133,9 @@ def packed(archive: tarfile.TarFile, source: Path) -> tuple[Listing, dict[str, t
         if member.isfile() or (link and _leads_to_a_file(archive, member)):
             paths.append(path)
             members[path] = member
-        elif _is_of_a_split(path):
+        else:
             broken.append(path)
+    _check_end(archive, source)
     if broken:
         raise InputError(
             f"{source}: neither files nor links to files in it: {named(broken)}; unpack it, and name "
@@ -149,6 +143,23 @@ def packed(archive: tarfile.TarFile, source: Path) -> tuple[Listing, dict[str, t
         )
     _choose(source, paths, found)
     return found, members
+
+
+def _check_end(archive: tarfile.TarFile, source: Path) -> None:
+    """Check that an archive ends behind its last member: `tarfile` also stops at a damaged header."""
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    first = True
+    while block := file.read(2**20):
+        if block.strip(b"\0"):
+            raise InputError(
+                f"{source}: cannot be read behind its first {archive.offset} bytes: damaged, or several "
+                "archives in one file; pack it anew, or unpack it, and name the folder"
+            )
+        first = False
+    if first:
+        raise InputError(f"{source}: not a whole tar archive, its end is missing; pack it anew")
 
 
 def _leads_to_a_file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
@@ -175,7 +186,7 @@ def _choose(source: Path, paths: list[str], found: Listing) -> None:
         chosen = [start for start in starts if not both or path[:start] in both]
         if chosen:
             where.setdefault(path[chosen[0] :], []).append(path)
-        elif path.lower().endswith(SUFFIXES):
+        else:
             outside.append(path)
     twice = [", ".join(dict.fromkeys(of)) for of in where.values() if len(of) > 1]
     if twice:
@@ -193,11 +204,42 @@ def _choose(source: Path, paths: list[str], found: Listing) -> None:
     unreadable = [name for name in where if not _is_text(name)]
     if unreadable:
         raise InputError(f"{source}: names that are not UTF-8: {named(unreadable)}; rename these files")
+    encoding = sys.getfilesystemencoding()
+    foreign = [name for name in where if not name.isascii()]
+    if foreign and encoding.lower().replace("-", "") != "utf8":
+        raise InputError(
+            f"{source}: names with letters that the locale, of {encoding}, may read as others; "
+            "set one of UTF-8: export LC_ALL=C.UTF-8"
+        )
     if outside:
+        outside.sort(key=lambda path: not path.lower().endswith(IMAGES))
         found.notes.append(
             f"{source}: left out, since they are not in train/<class>/ or test/<class>/: {named(outside)}"
         )
     found.files = {name: of[0] for name, of in sorted(where.items())}
+    found.notes += [f"{source}: {note}" for note in _odd_classes(found)]
+
+
+IMAGES = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""What most images are called; of files that are left out, these are named first."""
+
+
+def _odd_classes(found: Listing) -> Iterator[str]:
+    """Yield what is odd about the classes: such as are in one split only, or differ in hardly anything."""
+    splits = {
+        split: {name.split("/", 2)[1] for name in found.files if name.startswith(f"{split}/")}
+        for split in SPLITS
+    }
+    for split, other in (SPLITS, SPLITS[::-1]):
+        alone = sorted(splits[split] - splits[other])
+        if alone:
+            yield f"classes with images in {split}/ and none in {other}/: {named(alone)}"
+    alike: dict[str, list[str]] = {}
+    for name in found.classes():
+        alike.setdefault(unicodedata.normalize("NFKC", name).casefold().strip(), []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            yield f"classes whose names look the same: {', '.join(map(ascii, names))}; are they one?"
 
 
 def _places(path: str) -> list[int]:

@@ -287,7 +287,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _groups(table: Path, files: list[str]) -> list[str]:
     rows = csv.reader(io.StringIO(read_text(table, newline=""), newline=""))
     try:
-        head = next(rows, [])
+        head = [column.strip() for column in next(rows, [])]
         if any(head.count(column) != 1 for column in ("file", "group")):
             raise InputError(
                 f"{table}: not a CSV table with the columns file and group; its first line is "
@@ -295,7 +295,8 @@ def _groups(table: Path, files: list[str]) -> list[str]:
             )
         found: dict[str, str] = {}
         for row in filter(None, rows):
-            name, group = (dict(zip(head, row, strict=False)).get(column) for column in ("file", "group"))
+            cells = {column: cell.strip() for column, cell in zip(head, row, strict=False)}
+            name, group = cells.get("file"), cells.get("group")
             if len(row) != len(head) or not name or not group or name in found:
                 what = "stands twice" if name in found else f"does not fit {','.join(head)}"
                 raise InputError(

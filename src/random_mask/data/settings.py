@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from random_mask.errors import InputError
 from random_mask.settings import PaperText, Section
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MemorisedForget",
     "MislabelledForget",
     "RandomForget",
+    "check_last_batch",
 ]
 
 DATASET_SIZES = {
@@ -184,3 +186,21 @@ class Data(Section):
     def classes(self) -> int | None:
         """The number of classes, or None of an `image_folder`, whose images say it."""
         return {"cifar100": 100, "image_folder": None}.get(self.name, 10)
+
+
+def check_last_batch(key: str, images: int, batch: int) -> None:
+    """Check that no batch is left with one image.
+
+    Args:
+        key: what passes over the images, in the words of the configuration.
+        images: how many there are.
+        batch: how many are taken at a time.
+
+    Raises:
+        InputError: if one is left.
+    """
+    if images % batch == 1:
+        raise InputError(
+            f"{key}: {images} images in batches of {batch} leave a last batch of one image, "
+            "on which batch norm is undefined; change it by one"
+        )

@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from random_mask.artifacts.files import read_text
-from random_mask.data.settings import Data
+from random_mask.data.settings import Data, check_last_batch
 from random_mask.errors import InputError
 from random_mask.methods import catalogue
 from random_mask.methods.loss import Loss
@@ -248,7 +248,7 @@ class Shards(Section):
 class Experiment(Section):
     """What to study."""
 
-    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    experiment: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
     """Name of the experiment: its results are in `results/<experiment>/`."""
     seed: Annotated[int, Field(ge=0)]
     """The root of all randomness: splits, initial weights, data orders and masks follow from it."""
@@ -382,20 +382,28 @@ class Experiment(Section):
         retain = self.data.train - self.data.forgotten
         return {"retain": retain, "forget": self.data.forgotten, "validation": self.data.validation}
 
-    def _check_last_batches(self) -> None:
-        sizes = self._sizes()
-        uses = [("training.batch", images, self.training) for images in (self.data.train, sizes["retain"])]
+    def batches(self) -> list[tuple[str, str, int]]:
+        """Return what passes over a split in batches: its key, the split, and the size of a batch.
+
+        The split is one of those of the data, or `train`, retain and forget set together.
+        """
+        uses = [("training.batch", split, self.training.batch) for split in ("train", "retain")]
         if self.relearn:
-            uses.append(("relearn.finetune.batch", sizes["forget"], self.relearn.finetune))
+            uses.append(("relearn.finetune.batch", "forget", self.relearn.finetune.batch))
         for name, method in self.methods.items():
             recipes = [recipe for step in method.steps() for recipe in step.finetune]
-            uses += [(f"methods.{name}.finetune.batch", sizes[recipe.images], recipe) for recipe in recipes]
-        for key, images, recipe in uses:
-            if images % recipe.batch == 1:
-                raise ValueError(
-                    f"{key}: {images} images in batches of {recipe.batch} leave a last batch of one image, "
-                    "on which batch norm is undefined; change it by one"
-                )
+            uses += [(f"methods.{name}.finetune.batch", recipe.images, recipe.batch) for recipe in recipes]
+        return uses
+
+    def _check_last_batches(self) -> None:
+        if not self.data.forgotten:
+            return  # `prepare_data` knows
+        sizes = self._sizes() | {"train": self.data.train}
+        for key, split, batch in self.batches():
+            try:
+                check_last_batch(key, sizes[split], batch)
+            except InputError as error:
+                raise ValueError(str(error)) from None
 
     def cautions(self) -> list[str]:
         """Return what is allowed but may mislead, a line each."""
@@ -549,11 +557,20 @@ def read(path: Path | str) -> Any:
     Raises:
         InputError: in one line, which names the file and the remedy.
     """
-    if not Path(path).exists():
-        raise InputError(f"{path}: no such configuration file")
     try:
+        if not Path(path).exists():
+            raise InputError(f"{path}: no such configuration file")
         return yaml.load(read_text(path), _Loader)
-    except yaml.YAMLError as error:
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{path}: {error.strerror}; correct the path") from None
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML: nested too deeply") from None
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # a date that is none, and the like
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
@@ -622,18 +639,22 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         return content  # it is a mistake, and named with the others
     path = tuned["file"]
-    if not Path(path).exists():
+    try:
+        there = Path(path).exists()
+    except OSError as error:
+        raise InputError(f"{source}: tuned.file: {path}: {error.strerror}; correct the path") from None
+    if not there:
         raise InputError(
             f"{source}: tuned.file: {path} does not exist; a `search` makes such a file, or remove the key"
         )
     try:
-        chosen = yaml.safe_load(read_text(path))["methods"]
+        chosen = read(path)["methods"]
         names = named or list(chosen)
         # What is read again, as a stage's settings, has them already.
         return content | {"methods": {**methods, **{n: methods.get(n, chosen[n]) for n in names}}}
     except KeyError as error:
         raise InputError(f"{source}: tuned.methods: {path} has no {error.args[0]}") from None
-    except (yaml.YAMLError, TypeError):
+    except TypeError:
         raise InputError(f"{path}: not a file of chosen methods; make it again, or remove `tuned`") from None
 
 

@@ -48,7 +48,13 @@ def read(path: Path, precision: Literal["float64", "float32"] = "float64") -> Fl
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
+            names = [name.removesuffix(".npy") for name in archive.zip.namelist()]
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise InputError(f"{path}: holds {twice[0]} twice; write it with numpy.savez")
             arrays = {name: archive[name] for name in archive.files}
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
@@ -112,8 +118,9 @@ def _check_kind(name: str, array: object) -> None:
         raise ValueError(f"{name} is no NumPy array; write the file with numpy.savez")
     if array.dtype.kind in KINDS[name]:
         return
-    if array.dtype.kind == "V" and array.dtype.itemsize == 2 and not array.dtype.names:
-        kind, remedy = f"{array.dtype} (bfloat16?), which NumPy lacks", "; save it as float32"
+    if array.dtype.kind == "V" and not array.dtype.names:
+        guess = {1: " (float8?)", 2: " (bfloat16?)"}.get(array.dtype.itemsize, "")
+        kind, remedy = f"{array.dtype}{guess}, which NumPy lacks", "; save it as float32"
     else:
         kind, remedy = str(array.dtype), ""
     raise ValueError(
@@ -122,9 +129,15 @@ def _check_kind(name: str, array: object) -> None:
 
 
 def _looks_like(name: str, values: np.ndarray) -> str | None:
-    """Say that logits, or logit-scaled confidences, look like probabilities, if they do."""
-    if not values.size or values.min() < 0:
+    """Say that logits, or logit-scaled confidences, look like probabilities or logarithms, if they do."""
+    if not values.size:
         return None
+    if name == "confidences" and values.max() <= 0 and np.isfinite(values).all():
+        return "confidences look like logarithms of probabilities"
+    if values.min() < 0:
+        return None
+    if name == "confidences" and 50 < values.max() <= 100:
+        return "confidences look like probabilities in percent"
     sums = values.sum(axis=-1, dtype=np.float64)
     in_percent = name == "logits" and np.ptp(sums) <= SAME * sums.max()
     return f"{name} look like probabilities" if values.max() <= 1 or in_percent else None
@@ -145,14 +158,35 @@ def suspicions(fleets: Sequence[FleetFile]) -> list[str]:
         for file in fleets
         if file.looks_like
     ]
+    for file in fleets:
+        repeated = len(file.fleet) - len({model.tobytes() for model in file.fleet.confidences})
+        if repeated:
+            found.append(
+                f"{file.path}: {repeated} models stand there more than once; each should be a run of its own"
+            )
     for one, other in itertools.combinations(fleets, 2):
-        rows = {model.tobytes() for model in one.fleet.confidences}
-        shared = sum(model.tobytes() in rows for model in other.fleet.confidences)
+        shared = _in_common(one.fleet.confidences, other.fleet.confidences)
         if shared:
             found.append(
                 f"{one.path} and {other.path} have {shared} models in common; fleets should have none"
             )
     return found
+
+
+ALIKE = 1e-3
+"""How far a model may be from another to be the same, rounded: root mean square, in standard deviations."""
+
+
+def _in_common(one: np.ndarray, other: np.ndarray) -> int:
+    """Return how many models of `other` are in `one`, up to rounding; both are [models, examples]."""
+    if one.shape[1:] != other.shape[1:]:
+        return 0
+    a, b = (np.nan_to_num(fleet.astype(np.float64)) for fleet in (one, other))
+    center = np.concatenate([a, b]).mean(axis=0)
+    a, b = a - center, b - center
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    scale = ((a**2).sum() + (b**2).sum()) / (len(a) + len(b))
+    return int((squares <= max(ALIKE**2, 1e-12) * scale).any(axis=0).sum()) if scale else len(b)
 
 
 def scores(unlearned: FleetFile, retrained: FleetFile, *, seed: int, replicates: int) -> dict[str, Interval]:

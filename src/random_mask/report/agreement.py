@@ -175,6 +175,8 @@ def parse_judged_claims(text: str) -> pd.DataFrame:
     """
     interval = ["low", "estimate", "high"]
     table = _parse(text, key=["id"], other=["verdict", "claim", "opposite", "exploratory"], unknown=interval)
+    if "reason" not in table:
+        raise ValueError("no column reason")
     _check_order(table, interval)
     _refuse(table, "verdict", ~table["verdict"].isin(VERDICTS), f"none of {', '.join(VERDICTS)}")
     tested = table["verdict"] != NOT_TESTABLE

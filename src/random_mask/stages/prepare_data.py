@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from pydantic import BaseModel
 
 from random_mask.artifacts.files import write_npz, write_text
 from random_mask.data.division import divide, duplicates
 from random_mask.data.readers import read
-from random_mask.data.settings import Data
+from random_mask.data.settings import Data, check_last_batch
 from random_mask.data.splits import split_as_csv
 from random_mask.errors import InputError
 from random_mask.stages.command import Output, Source, progress, run
@@ -21,8 +23,10 @@ class Settings(BaseModel):
 
     seed: int
     data: Data
-    folder: str
-    """The state of a folder of images; see `Plan.data_folder`."""
+    state: str
+    """The content of what is read; see `Plan.data_state`."""
+    batches: list[tuple[str, Literal["train", "retain", "forget", "validation"], int]] = []
+    """What passes over which split in batches of which size, if the sizes of splits are known here first."""
 
 
 def main(
@@ -34,6 +38,10 @@ def main(
     """
     dataset = read(settings.data)
     splits, labels = divide(dataset, settings.data, settings.seed)
+    sizes = {split: len(indices) for split, indices in splits.items()}
+    sizes["train"] = sizes["retain"] + sizes["forget"]
+    for key, split, batch in settings.batches:
+        check_last_batch(key, sizes[split], batch)
     shared = duplicates(dataset, splits)
     if shared and settings.data.duplicates == "error":
         raise InputError(f"data: {shared}; remove these, or set data.duplicates to warn")
@@ -56,8 +64,8 @@ def main(
     places = {split: np.searchsorted(used, indices) for split, indices in splits.items()}
     names = [dataset.files[image] for image in used]
     write_text(split_table, split_as_csv(places, labels[used], names))
-    sizes = ", ".join(f"{len(indices)} {split}" for split, indices in splits.items())
-    progress(f"{settings.data.name}: {sizes}, of {len(dataset.labels)} images")
+    told = ", ".join(f"{len(indices)} {split}" for split, indices in splits.items())
+    progress(f"{settings.data.name}: {told}, of {len(dataset.labels)} images")
     return {"warnings": warnings}
 
 

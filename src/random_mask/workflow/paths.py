@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,12 @@ class Plan:
     def missing_data(self) -> str | None:
         """Return what to do first, if the data set cannot be read as it is, but for what a rule makes."""
         made = [*ARCHIVES.get(self.experiment.data.name, []), *self._of_another]
-        name = next((path for path in self.data_files if path not in made and not Path(path).is_file()), None)
+        try:
+            name = next(
+                (path for path in self.data_files if path not in made and not Path(path).is_file()), None
+            )
+        except OSError as error:  # a name that is too long, a folder that may not be entered
+            return f"{error.filename}: {error.strerror}; correct it in `data` of the configuration"
         if name is None:
             try:
                 listing(self.experiment.data)
@@ -120,9 +126,16 @@ class Plan:
             return None
         if Path(name).is_dir():
             return f"{name}: a folder; name a file in `data` of the configuration"
+        encoding = sys.getfilesystemencoding()
+        locale = (
+            ""
+            if name.isascii() or encoding == "utf-8"
+            else f" (as names of {encoding}; LC_ALL=C.UTF-8 may help)"
+        )
         return (
-            f"{name}: no such file or folder, but the experiment {self.experiment.experiment} needs it; put "
-            "it there (the head of its configuration may say where it is from), or correct its name in `data`"
+            f"{name}: no such file or folder{locale}, but the experiment {self.experiment.experiment} needs "
+            "it; put it there (the head of its configuration may say where it is from), or correct its name "
+            "in `data`"
         )
 
     @property
@@ -133,10 +146,25 @@ class Plan:
         return [str(path) for path in named if path.parts[:1] == ("results",)]
 
     @property
-    def data_folder(self) -> str:
-        """What tells a folder of images from another: the hash of all names and contents that are read."""
-        files = self._images.files
-        return fingerprint(files.items(), Path(self.path("data/folder.json"))) if files else ""
+    def data_state(self) -> str:
+        """What tells the files that are read from others: the hash of their names and contents.
+
+        Snakemake looks at the content of a file only if it is newer than what was made of it. Archives that a
+        rule downloads are known by their sums.
+        """
+        made = [*ARCHIVES.get(self.experiment.data.name, []), *self._of_another]
+        files = {name: name for name in self.data_files if name not in made} | self._images.files
+        return fingerprint(files.items(), Path(self.path("data/state.json"))) if files else ""
+
+    @property
+    def batches(self) -> list[tuple[str, str, int]]:
+        """What passes over splits in batches, where the sizes of these are not known before they are read."""
+        return [] if self.experiment.data.forgotten else self.experiment.batches()
+
+    def own_state(self, method: str) -> str:
+        """What tells the files of a person's own function from others: the hash of their contents."""
+        files = {name: name for name in self.own_files(method)}
+        return fingerprint(files.items(), Path(self.path(f"own/{method}/state.json")))
 
     @property
     def classes(self) -> int:

@@ -105,7 +105,7 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     folders = [results / study.experiment, results / "try" / study.experiment]
     common = {"seed": study.seed, "network": study.network}
 
-    data = Job("prepare_data", {"seed": study.seed, "data": plan.data, "folder": plan.data_folder})
+    data = Job("prepare_data", {"seed": study.seed, "data": plan.data, "state": plan.data_state})
     data.sources["files"] = [Path(name) for name in plan.data_files]
     data.outputs |= {"images": "data/images.npz", "split-table": "data/split.csv"}
     images, table = data.made(folders, say)
