@@ -1,5 +1,6 @@
 """Functions of a person's own in a configuration."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,8 @@ def test_a_file_that_is_not_there_is_named_before_anything_runs(tmp_path, monkey
     Path("helper.py").write_text("", encoding="utf-8")
     assert plan.unusable_function() is None
     assert plan.own_files("mine") == ["helper.py", "mine.py"]
+    before = plan.own_state("mine")
+    Path("older.py").write_text("x = 1", encoding="utf-8")
+    os.utime("older.py", (0, 0))
+    Path("older.py").replace("helper.py")
+    assert plan.own_state("mine") != before
