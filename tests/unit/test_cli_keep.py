@@ -189,3 +189,24 @@ def test_what_was_kept_and_is_gone_is_missed(run, line, capsys):
 def test_a_record_of_nothing_is_damaged(run, line, content):
     (run / "provenance.json").write_text(content)
     assert "provenance.json: damaged" in line("check", run)
+
+
+def test_condensed_fleets_are_kept_with_what_they_cost(run, line):
+    collected = json.loads((run / "provenance.json").read_text())
+    records = provenance.expanded(collected)
+    own = ("artifact", "sha256", "outputs")
+    record = {key: value for key, value in records["results/mine/scores.csv"].items() if key not in own}
+    fleet = run / "retrained" / "oracle"
+    fleet.mkdir(parents=True)
+    for name in ("models.npz", "models.json"):
+        (fleet / name).write_text(name)
+        write_records([fleet / name], record)
+    records["results/mine/retrained/oracle/models.npz"] = read_record(fleet / "models.npz")
+    (run / "provenance.json").write_text(
+        json.dumps({"experiment": collected["experiment"], "cost": {}} | condensed(records))
+    )
+    keeping.keep(run, Path("reference"))
+    kept = {path.name for path in Path("reference/mine/retrained/oracle").iterdir()}
+    assert kept == {f"models.{kind}{end}" for kind in ("npz", "json") for end in ("", ".provenance.json")}
+    (fleet / "models.json").unlink()
+    assert "retrained/oracle/models.json: no such file" in line("keep", run)

@@ -37,7 +37,9 @@ def keep(folder: Path, into: Path) -> list[Path]:
         raise InputError(f"{folder}: is kept already; give the folder of a run, such as results/{name}")
     if folder.resolve() in (into.resolve(), *into.resolve().parents):
         raise InputError(f"{folder}: cannot be kept in itself; choose another --into than {into}")
-    names = sorted({*KEPT, *(["chosen.yaml"] if search else []), *kept_of(name, collected["artifacts"])})
+    fleets = [path for path in kept_of(name, collected["artifacts"]) if path.startswith("retrained/")]
+    costs = [path.replace(".npz", ".json") for path in fleets]
+    names = sorted({*KEPT, *(["chosen.yaml"] if search else []), *fleets, *costs})
     for one in names:
         verify(folder / one)
     if not into.is_dir():
