@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from random_mask.artifacts.files import read_npz
+from random_mask.artifacts.provenance import problems
 from random_mask.experiment.config import Experiment, load
 from random_mask.report.claims import NOT_TESTABLE, SUPPORTED, Claim, criterion, read_claims
 from random_mask.report.labels import Labels
@@ -198,7 +199,7 @@ def results(claims: list[Claim], reported: dict[str, Reported]) -> str:
 def runs() -> str:
     """Return a table of the authors' runs: what was trained, on what, and what it took."""
     heads = ["images", "forgotten", "N", "original models", "methods", "models trained", "images trained on"]
-    heads += ["core hours", "in", "processor", "from"]
+    heads += ["core hours", "in", "processor", "from", "by"]
     lines = [f"| experiment | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for folder in sorted((ROOT / "reference").glob("*/")):
         experiment = load(folder / "config.yaml")
@@ -213,6 +214,7 @@ def runs() -> str:
         cells += [f"{collected['cost']['all']['processor_seconds'] / 3600:.1f}", environment["precision"]]
         cells += [f"{environment['processor']}, {environment['cores']} cores"]
         cells += [min(record["started"] for record in collected["artifacts"].values())[:10]]
+        cells.append("earlier code" if problems(folder)[1] else "this code")
         lines.append(f"| `{folder.name}` | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
