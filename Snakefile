@@ -50,7 +50,7 @@ onstart:
             )
             for job in workflow.dag.needrun_jobs()
             if job.is_shell
-            for of in [needs(job.wildcards.get("experiment"))]
+            for of in [needs(job.wildcards)]
         }
     )
 
@@ -76,5 +76,5 @@ rule all:
         (
             library.given.everything
             if library.given
-            else reported(lambda: ["results/paper.pdf", *made_here()])
+            else reported(lambda: ["results/paper.pdf", *paper.made_here(library)])
         ),

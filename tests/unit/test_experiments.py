@@ -133,6 +133,10 @@ def test_what_the_paper_reports_is_there():
         ("experiments: {digits: {from: run}}", "config/paper.yaml: experiments.digits.minutes: "),
         ("experiment: [", "config/paper.yaml: not valid YAML: "),
         ("", "config/paper.yaml: "),
+        (
+            "experiments:\n  digits: {from: run, minutes: 1}\n  digits: {from: run, minutes: 2}",
+            "config/paper.yaml: not valid YAML: line 3: `digits` stands twice",
+        ),
     ],
 )
 def test_a_wrong_list_is_one_line(folder, text, told):

@@ -1,5 +1,6 @@
 import json
 import os
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from random_mask.data.settings import ClassForget, ListForget
 from random_mask.data.splits import SPLITS
 from random_mask.errors import InputError
 from random_mask.experiment.config import load, validate
-from random_mask.workflow.paths import UNKNOWN_CLASSES, Plan, paper_sources, shards
+from random_mask.workflow.paths import UNKNOWN_CLASSES, Plan, as_settings, paper_sources, shards
 from random_mask.workflow.resources import JobResources
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,19 @@ def test_rows_of_the_scores(plan):
             "retrain",
         )
     ]
+
+
+def test_settings_are_json_whatever_yaml_makes_of_a_value():
+    arguments = {"since": date(2020, 1, 1), "of": [{"at": date(2021, 1, 1)}]}
+    expected = {"since": "2020-01-01", "of": [{"at": "2021-01-01"}]}
+    assert json.loads(as_settings({"arguments": arguments})) == {"arguments": expected}
+
+
+def test_an_experiment_may_be_called_like_a_folder(plan):
+    named = Plan(plan.experiment.model_copy(update={"experiment": "fleets"}))
+    tables = [path.replace("results/digits/", "results/fleets/") for path in plan.mask_tables()]
+    assert named.mask_tables() == tables
+    assert tables[0] == "results/fleets/masks/random_mask/original-0/models-0000-0007.csv"
 
 
 def test_every_fleet_is_made_once(plan):
@@ -149,7 +163,7 @@ def test_the_classes_of_a_folder_are_counted_and_those_of_an_archive_once_it_is_
     of_digits, of_folder = JobResources(experiment), JobResources(plan.experiment)
     shard = SimpleNamespace(first="0000", last="0003", method="random_mask", original="0")
     for rule in ("evaluate", "measure", "retrain"):
-        assert of_folder.memory(rule)(shard, 1) >= of_digits.memory(rule)(shard, 1)
+        assert of_folder.memory(rule, shard, 1) >= of_digits.memory(rule, shard, 1)
     assert (
         of_folder.workload.of("retrain", shard).written > 2 * of_digits.workload.of("retrain", shard).written
     )

@@ -46,11 +46,11 @@ def changed(**changes) -> JobResources:
 
 
 def minutes(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
-    return changed(**changes).minutes(rule)(wildcards(models), attempt)
+    return changed(**changes).minutes(rule, wildcards(models), attempt)
 
 
 def memory(rule: str, models: int = 4, attempt: int = 1, **changes) -> int:
-    return changed(**changes).memory(rule)(wildcards(models), attempt)
+    return changed(**changes).memory(rule, wildcards(models), attempt)
 
 
 def test_relearning_asks_for_what_training_its_models_asks():
@@ -59,9 +59,9 @@ def test_relearning_asks_for_what_training_its_models_asks():
     for role, rule in (("oracle", "retrain"), ("random_mask/original-0", "unlearn")):
         of_role = SimpleNamespace(role=role)
         few, many = (changed(relearn=of) for of in (relearning, more))
-        assert few.minutes("relearn")(of_role, 1) > minutes(rule, models=4)
-        assert many.minutes("relearn")(of_role, 1) > 2 * few.minutes("relearn")(of_role, 1)
-        assert many.memory("relearn")(of_role, 1) > few.memory("relearn")(of_role, 1) >= memory(rule)
+        assert few.minutes("relearn", of_role, 1) > minutes(rule, models=4)
+        assert many.minutes("relearn", of_role, 1) > 2 * few.minutes("relearn", of_role, 1)
+        assert many.memory("relearn", of_role, 1) > few.memory("relearn", of_role, 1) >= memory(rule)
         assert few.models("relearn", of_role) == 4
 
 
@@ -91,8 +91,8 @@ def test_larger_images_ask_for_more_of_those_who_read_them():
     content = load(ROOT / "config" / "digits.yaml")
     larger = content.model_copy(update={"data": content.data.model_copy(update={"image_size": 64})})
     for rule in ("retrain", "train_original", "unlearn"):
-        assert JobResources(larger).minutes(rule)(wildcards(4), 1) > 2 * minutes(rule)
-        assert JobResources(larger).memory(rule)(wildcards(4), 1) > memory(rule)
+        assert JobResources(larger).minutes(rule, wildcards(4), 1) > 2 * minutes(rule)
+        assert JobResources(larger).memory(rule, wildcards(4), 1) > memory(rule)
 
 
 def test_a_downloaded_data_set_is_read_as_a_whole_whatever_is_used_of_it():
@@ -110,7 +110,7 @@ def test_a_larger_network_asks_for_more_of_those_who_hold_its_weights(rule):
 def test_more_classes_ask_for_more_memory_of_those_who_read_logits():
     for rule, times in (("evaluate", 5), ("retrain", 1)):
         ten, hundred = (
-            changed(data__name=name, models=2048).memory(rule)(wildcards(2048), 1)
+            changed(data__name=name, models=2048).memory(rule, wildcards(2048), 1)
             for name in ("cifar10", "cifar100")
         )
         assert hundred > times * ten
@@ -128,13 +128,23 @@ def test_more_replicates_and_images_ask_for_more_time_of_the_other_measures():
 
 def test_a_larger_fleet_asks_for_more_of_those_who_read_all_of_it():
     larger = changed(models=5000)
-    assert larger.memory("evaluate")(wildcards(4), 1) > memory("evaluate")
-    assert larger.memory("retrain")(wildcards(4), 1) == memory("retrain")
+    assert larger.memory("evaluate", wildcards(4), 1) > memory("evaluate")
+    assert larger.memory("retrain", wildcards(4), 1) == memory("retrain")
 
 
 def test_larger_batches_ask_for_more_memory_of_training():
     assert memory("retrain", training__batch=4000) > memory("retrain")
     assert memory("evaluate", training__batch=4000) == memory("evaluate")
+    paired = {"paired_with": "forget", "paired_batch": 700, "objective": "neg_grad_plus"}
+    recipe = load(ROOT / "config" / "digits.yaml").methods["random_mask"].finetune[0].model_dump()
+    method = {"finetune": recipe | paired}
+    assert memory("unlearn", methods__further=method) > memory("unlearn")
+    relearning = {"models": 4, "finetune": RELEARN | {"batch": 700}}
+    assert memory("unlearn", relearn=relearning) > memory("unlearn")
+    trials = {"trials": 1, "budget": 1, "spaces": {"random_mask": {"finetune.batch": [700]}}}
+    searched, trial = changed(search=trials, ratio_sweep=None), wildcards(4)
+    trial.method = "random_mask.trial_0"
+    assert searched.memory("unlearn", trial, 1) > memory("unlearn")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from dry_runs import dry_run
 from PIL import Image
 
 from random_mask.artifacts.weights import read_masks, read_weights
@@ -171,6 +172,23 @@ def test_a_mistake_in_the_configuration_stops_before_anything_runs(fresh, old, n
     assert process.returncode == 1
     assert f"config/mine.yaml: {message}" in process.stdout
     assert "Traceback" not in process.stdout
+    assert not (fresh.root / "results").exists()
+
+
+def test_a_file_that_an_experiment_cannot_have_is_one_line(fresh):
+    for target, message in (
+        (
+            "digits/evaluation/nope/original-0.json",
+            "results/digits: has no method nope; there are ",
+        ),
+        ("digits/relearn/oracle.npz", "results/digits: its configuration has no `relearn`, so there is no "),
+        ("smoke/relearn/nope/original-0.npz", "results/smoke: has no method nope; there are "),
+        ("digits/chosen.yaml", "results/digits: its configuration has no `search`, so there is no such file"),
+    ):
+        status, printed = dry_run(fresh.root, [f"results/{target}"])
+        assert status == 1, printed
+        assert message in printed
+        assert "Traceback" not in printed
     assert not (fresh.root / "results").exists()
 
 

@@ -232,7 +232,7 @@ rule condense:
 rule choose:
     """Choose the hyper-parameters of each method that is tuned: those of its best trial."""
     input:
-        scores=rules.scores.output.scores,
+        scores=lambda wildcards: plan(wildcards, needs="search").path("scores.csv"),
         code=stage_code("choose"),
     output:
         "results/{experiment}/chosen.yaml",
@@ -246,9 +246,7 @@ rule choose:
         mem_mb=memory("choose"),
         runtime=minutes("choose"),
     params:
-        settings=lambda wildcards: plan(wildcards).settings(
-            experiment=plan(wildcards).experiment
-        ),
+        settings=whole,
     message:
         "Choosing hyper-parameters"
     shell:

@@ -65,9 +65,7 @@ rule figures:
         mem_mb=memory("figures"),
         runtime=minutes("figures"),
     params:
-        settings=lambda wildcards: plan(wildcards).settings(
-            experiment=plan(wildcards).experiment
-        ),
+        settings=whole,
     message:
         "Drawing the figures of {wildcards.experiment}"
     shell:
@@ -102,9 +100,7 @@ rule tables:
         mem_mb=memory("tables"),
         runtime=minutes("tables"),
     params:
-        settings=lambda wildcards: plan(wildcards).settings(
-            experiment=plan(wildcards).experiment
-        ),
+        settings=whole,
     message:
         "Writing the tables of {wildcards.experiment}"
     shell:
@@ -139,9 +135,7 @@ rule page:
         mem_mb=memory("page"),
         runtime=minutes("page"),
     params:
-        settings=lambda wildcards: plan(wildcards).settings(
-            experiment=plan(wildcards).experiment
-        ),
+        settings=whole,
     message:
         "Writing the page of {wildcards.experiment}"
     shell:

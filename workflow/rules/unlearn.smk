@@ -124,7 +124,7 @@ rule relearn:
     input:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
-        weights=lambda wildcards: plan(wildcards).start(wildcards.role),
+        weights=lambda wildcards: plan(wildcards, needs="relearn").start(wildcards.role),
         masks=lambda wildcards: plan(wildcards).masks_of(wildcards.role),
         code=lambda wildcards: stage_code(
             "relearn", *plan(wildcards).relearn_modules(wildcards.role)

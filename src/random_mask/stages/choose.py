@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel
 
 from random_mask.artifacts.files import write_text
 from random_mask.experiment.config import Experiment
@@ -17,15 +16,9 @@ HEAD = """\
 """
 
 
-class Settings(BaseModel):
-    """What this stage depends on."""
-
-    experiment: Experiment
-
-
-def main(*, settings: Settings, scores: Input, output: Output) -> None:
+def main(*, settings: Experiment, scores: Input, output: Output) -> None:
     """Write the methods with the values that were chosen, and how each was chosen."""
-    content = chosen(settings.experiment, pd.read_csv(scores))
+    content = chosen(settings, pd.read_csv(scores))
     write_text(output, HEAD + yaml.safe_dump(content, sort_keys=False, width=110, default_flow_style=None))
     for name, choice in content["choices"].items():
         progress(f"{name}: {choice['values']}, score {choice['score']:.4f}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz
 from random_mask.experiment.config import Experiment
@@ -14,15 +13,9 @@ from random_mask.report.study import fleets_of, shift_and_spread
 from random_mask.stages.command import Input, Output, progress, run
 
 
-class Settings(BaseModel):
-    """What this stage depends on."""
-
-    experiment: Experiment
-
-
 def main(
     *,
-    settings: Settings,
+    settings: Experiment,
     scores: Input,
     comparisons: Input,
     by_n: Input,
@@ -31,7 +24,7 @@ def main(
     output: list[Output],
 ) -> None:
     """Draw each figure that is asked for, once for all its formats; its kind is the name of the file."""
-    experiment = settings.experiment
+    experiment = settings
     labels, drawn, base = Labels(experiment), experiment.drawn(), experiment.swept_method()
     table, differences, measured = (pd.read_csv(path) for path in (scores, comparisons, measures))
     arrays, judged = read_npz(examples), [*drawn, "original", "retrain"]

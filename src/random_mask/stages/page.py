@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pandas as pd
-from pydantic import BaseModel
 
 from random_mask.artifacts.files import read_npz, read_text, write_text
 from random_mask.data.splits import read_files
@@ -15,15 +14,9 @@ from random_mask.report.page import page
 from random_mask.stages.command import Input, Output, Source, progress, run
 
 
-class Settings(BaseModel):
-    """What this stage depends on."""
-
-    experiment: Experiment
-
-
 def main(
     *,
-    settings: Settings,
+    settings: Experiment,
     template: Source,
     scores: Input,
     comparisons: Input,
@@ -42,7 +35,7 @@ def main(
             raise InputError(f"{path}: a page for browsers shows PNG files; name that of the figure")
     text = page(
         read_text(template),
-        settings.experiment,
+        settings,
         scores=pd.read_csv(scores),
         comparisons=pd.read_csv(comparisons),
         claims=pd.read_csv(claims[0]) if claims else None,

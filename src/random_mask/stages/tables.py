@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from pydantic import BaseModel
 
 from random_mask.artifacts.files import write_text
 from random_mask.experiment.config import Experiment
@@ -14,15 +13,9 @@ from random_mask.report.tables import escape, tabular
 from random_mask.stages.command import Input, Output, progress, run
 
 
-class Settings(BaseModel):
-    """What this stage depends on."""
-
-    experiment: Experiment
-
-
 def main(
     *,
-    settings: Settings,
+    settings: Experiment,
     scores: Input,
     comparisons: Input,
     measures: Input,
@@ -32,7 +25,7 @@ def main(
     output: list[Output],
 ) -> None:
     """Write each table that is asked for, by the name of the file, in the form that its suffix says."""
-    labels = Labels(settings.experiment)
+    labels = Labels(settings)
     tables = {
         "scores": ("Scores", summary.scores(read_table(scores, parse_scores))),
         "comparisons": (

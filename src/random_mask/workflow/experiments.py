@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
-from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError, named
 from random_mask.experiment.config import Experiment, load, read, validate
 from random_mask.report.names import RESULTS
@@ -113,9 +111,7 @@ def read_reported(path: Path = REPORTED) -> dict[str, Reported]:
         InputError: in one line, if that file is wrong.
     """
     try:
-        return _File.model_validate(yaml.safe_load(read_text(path))).experiments
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        return _File.model_validate(read(path)).experiments
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -171,6 +167,10 @@ class Paper:
         """The files with the numbers of all experiments."""
         return [f"{self.folder(name)}/{file}" for name in self.names for file in RESULTS]
 
+    def made_here(self, library: Library) -> list[str]:
+        """Return all files of the experiments that are made here."""
+        return [path for name in self.run for path in library.plan(name).everything]
+
     def experiments(self, library: Library) -> dict[str, Experiment]:
         """Return the configurations of all experiments, as they were run, by name."""
         kept = {name: REFERENCE / name / "config.yaml" for name in self.names if name not in self.run}
@@ -185,6 +185,6 @@ class Paper:
 
     @property
     def authors(self) -> list[str]:
-        """What the authors kept of the experiments made here: scores and verdicts, to compare with."""
-        paths = [REFERENCE / name / file for name in self.run for file in ("scores.csv", "claims.csv")]
+        """The scores that the authors kept of the experiments made here, to compare with."""
+        paths = [REFERENCE / name / "scores.csv" for name in self.run]
         return [str(path) for path in paths if path.exists()]

@@ -1,4 +1,4 @@
-"""Which files an experiment consists of. Every path of the workflow is made here and nowhere else."""
+"""Which files an experiment consists of. What jobs read is planned here; the rules spell what they write."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from random_mask.artifacts.files import read_text
+from random_mask.artifacts.records import first_damaged
 from random_mask.data.folders import Listing, fingerprint, listing
 from random_mask.data.settings import ARCHIVES
 from random_mask.data.splits import read_split
 from random_mask.errors import InputError
-from random_mask.experiment.config import Experiment, load
+from random_mask.experiment.config import Experiment, Method, load
 from random_mask.methods import catalogue
 from random_mask.methods.own.function import check, files_of, located
 from random_mask.methods.random_mask import RandomMask
@@ -44,6 +48,16 @@ class Plan:
 
     experiment: Experiment
 
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        """The methods that are run, by name: those of a search are made of its values."""
+        return self.experiment.all_methods()
+
+    @property
+    def judged_methods(self) -> list[str]:
+        """Those with rows in the scores: the original model, untouched, and the ceiling count as methods."""
+        return ["original", *self.methods, "retrain"]
+
     @property
     def results(self) -> str:
         """The folder of all results."""
@@ -64,8 +78,8 @@ class Plan:
             return [self.path(f"fleets/{role}/models.{suffix}")]
         if role in RETRAINED and self.experiment.oracle:
             return [f"{self.experiment.oracle}/retrained/{role}/models.{suffix}"]
-        folder = "own" if role.partition("/")[0] in self.experiment.own() else "fleets"
-        return [self.path(f"{folder}/{role}/models-{span}.{suffix}") for span in self._spans(role)]
+        own = role.partition("/")[0] in self.experiment.own()
+        return self._shards("own" if own else "fleets", role, suffix)
 
     def judged(self, method: str, original: int | str) -> list[str]:
         """Return the shards of the fleet that stands for a method applied to an original model."""
@@ -76,26 +90,35 @@ class Plan:
         roles = ["oracle", *(self.role(method, number) for method, number in self.rows)]
         return [path for role in dict.fromkeys(roles) for path in self.fleet(role, suffix)]
 
-    def check_method(self, name: str | None, *, of_steps: bool = False) -> None:
-        """Check that the experiment has a method of a name, if one is given; `of_steps`, none of one's own.
+    def check_target(self, wildcards: Any, *, of_steps: bool = False, needs: str | None = None) -> None:
+        """Check that the experiment has what a file that is asked for would be made of.
+
+        Args:
+            wildcards: of the file; if there is a `method`, or a `role` of one, it must be known.
+            of_steps: it must be none of one's own.
+            needs: a section that its configuration must have.
 
         Raises:
             InputError: in one line, if not.
         """
-        known = ["original", *self.experiment.all_methods(), "retrain"]
-        if name is not None and name not in known:
-            raise InputError(f"{self.results}: has no method {name}; there are {', '.join(known)}")
+        if needs is not None and getattr(self.experiment, needs) is None:
+            raise InputError(f"{self.results}: its configuration has no `{needs}`, so there is no such file")
+        of_role, _, number = wildcards.get("role", "").partition("/original-")
+        name = wildcards.get("method", of_role if number else None)
+        if name is not None and name not in self.judged_methods:
+            known = ", ".join(self.judged_methods)
+            raise InputError(f"{self.results}: has no method {name}; there are {known}")
         if of_steps and name in self.experiment.own():
             raise InputError(f"{name}: a function of your own, whose fleets are in {self.path('own')}")
 
     def mask_tables(self) -> list[str]:
         """Return the counts of masked weights of the methods that draw masks."""
         return [
-            path.replace("/fleets/", "/masks/")
+            path
             for name, method in self.experiment.methods.items()
             if method.masks() and name not in self.experiment.searched()
             for number in range(self.experiment.originals_of(name))
-            for path in self.fleet(self.role(name, number), "csv")
+            for path in self._shards("masks", self.role(name, number), "csv")
         ]
 
     @property
@@ -188,7 +211,7 @@ class Plan:
 
     def masks(self, method: str, original: str, first: str, last: str) -> list[str]:
         """Return the file of the masks of some models, or nothing for a method that draws none."""
-        if not self.experiment.all_methods()[method].masks():
+        if not self.methods[method].masks():
             return []
         return [self.path(f"masks/{method}/original-{original}/models-{first}-{last}.safetensors")]
 
@@ -209,9 +232,11 @@ class Plan:
     def masks_of(self, role: str) -> list[str]:
         """Return the files of the masks of the models of a fleet that relearn, if it draws any."""
         method, _, number = role.partition("/original-")
+        if not number or not self.methods[method].masks():
+            return []
         models = self.experiment.relearn.models if self.experiment.relearn else 0
-        spans = self._spans(role)[: -(-models // self.experiment.shards.unlearn)] if number else []
-        return [path for span in spans for path in self.masks(method, number, *span.split("-"))]
+        files = -(-models // self.experiment.shards.unlearn)
+        return self._shards("masks", role, "safetensors")[:files]
 
     def own(self, method: str) -> dict[str, Any]:
         """Return what the fleet of a person's own function depends on, besides its files."""
@@ -225,6 +250,18 @@ class Plan:
         """Return the files of a person's own function, those beside it that it imports, and of groups."""
         path, groups = located(str(self.experiment.methods[method].function))[0], self.experiment.data.groups
         return [*map(str, files_of(path)), *([groups] if groups else [])]
+
+    def problem(self) -> str | None:
+        """Return why the experiment cannot be run here, or None.
+
+        A damaged file is one: Snakemake would run what reads it, and delete good results before that fails.
+        """
+        return (
+            first_damaged(self.results)
+            or self.missing_data()
+            or self.unusable_function()
+            or self.unusable_oracle()
+        )
 
     def unusable_function(self) -> str | None:
         """Return what is wrong with a person's own function, as far as its files tell."""
@@ -245,14 +282,18 @@ class Plan:
         if not Path(folder, "config.yaml").exists() or not Path(self.fleet("oracle")[0]).exists():
             return f"{where}: no retrained fleets there; name a folder of reference/ that has some"
         kept = load(Path(folder, "config.yaml"))
-        for key in ("seed", "data", "training", "network"):
-            own, other = (
-                (Plan(one).data if key == "data" else getattr(one, key)) for one in (experiment, kept)
-            )
-            if own != other:
-                return f"{where}: another `{key}` than here; make it the same, or remove `oracle` to retrain"
+        if key := self.differs_from(Plan(kept)):
+            return f"{where}: another `{key}` than here; make it the same, or remove `oracle` to retrain"
         if experiment.models > kept.models:
             return f"{where}: has {kept.models} models; lower `models`, which is {experiment.models}"
+        return None
+
+    def differs_from(self, other: Plan) -> str | None:
+        """Return the section by which retrained models differ from those of another experiment, if any."""
+        for key in ("seed", "data", "training", "network"):
+            own, its = (one.data if key == "data" else getattr(one.experiment, key) for one in (self, other))
+            if own != its:
+                return key
         return None
 
     @property
@@ -263,14 +304,13 @@ class Plan:
 
     def steps(self, method: str) -> list[dict[str, Any]]:
         """Return the steps of a method; none of a retrained fleet."""
-        known = self.experiment.all_methods()
-        return [_plain(step) for step in known[method].steps()] if method in known else []
+        return to_jsonable_python(self.methods[method].steps()) if method in self.methods else []
 
     def mask_drawings(self, method: str) -> list[dict[str, Any] | None]:
         """Return, for each step of a method and each cycle of it, how its masks are drawn, if it has any."""
         drawn = [
             step.perturb.drawing() if isinstance(step.perturb, RandomMask) else None
-            for step in self.experiment.all_methods()[method].steps()
+            for step in self.methods[method].steps()
             for _ in range(step.cycles)
         ]
         while drawn and drawn[-1] is None:
@@ -280,11 +320,12 @@ class Plan:
     def modules(self, method: str | None = None) -> list[str]:
         """Return the modules that a fleet loads by name: of a method, or of training from scratch."""
         steps = self.steps(method) if method else []
-        return catalogue.modules_of(steps or [{"finetune": [_plain(self.experiment.training)]}])
+        return catalogue.modules_of(steps or [{"finetune": [to_jsonable_python(self.experiment.training)]}])
 
     def relearn_modules(self, role: str) -> list[str]:
         """Return the modules that relearning loads by name: those of the fleet, and of relearning itself."""
-        again = [{"finetune": [_plain(self.experiment.relearn.finetune)]}] if self.experiment.relearn else []
+        relearn = self.experiment.relearn
+        again = [{"finetune": [to_jsonable_python(relearn.finetune)]}] if relearn else []
         return sorted({*self.modules(role.partition("/")[0]), *catalogue.modules_of(again)})
 
     @property
@@ -292,22 +333,21 @@ class Plan:
         """What the division of the data depends on: all but the name that the paper gives them."""
         return self.experiment.data.model_dump(mode="json", exclude={"title"})
 
-    def _spans(self, role: str) -> list[str]:
+    def _shards(self, folder: str, role: str, suffix: str) -> list[str]:
         n, size = self.experiment.models, self.experiment.shards
-        per_job = size.retrain if role in RETRAINED else size.unlearn
-        return [f"{first:04d}-{last:04d}" for first, last in shards(n, per_job)]
+        spans = shards(n, size.retrain if role in RETRAINED else size.unlearn)
+        return [self.path(f"{folder}/{role}/models-{a:04d}-{b:04d}.{suffix}") for a, b in spans]
 
     def role(self, method: str, original: int | str) -> str:
         """Return the fleet that stands for a method (a row of the scores) applied to an original model."""
         others = {"original": f"original/{original}", "retrain": "retrain"}
         return others.get(method, f"{method}/original-{original}")
 
-    @property
+    @cached_property
     def rows(self) -> list[tuple[str, int]]:
         """The rows of the scores: (method, original model)."""
-        methods = ["original", *self.experiment.all_methods(), "retrain"]
-        numbers = {method: self.experiment.originals_of(method) for method in methods}
-        return [(m, k) for k in range(self.experiment.originals) for m in methods if k < numbers[m]]
+        numbers = {method: self.experiment.originals_of(method) for method in self.judged_methods}
+        return [(m, k) for k in range(self.experiment.originals) for m in numbers if k < numbers[m]]
 
     def evaluations(self, suffix: str = "json") -> list[str]:
         """Return the evaluation of every row: `json`, its scores, or `npz`, its confidences."""
@@ -321,7 +361,8 @@ class Plan:
     @property
     def measures(self) -> list[str]:
         """The other measures of every row but the trials, which are chosen by their scores."""
-        rows = [(method, k) for method, k in self.rows if method not in self.experiment.trials()]
+        trials = self.experiment.trials()
+        rows = [(method, k) for method, k in self.rows if method not in trials]
         return [self.path(f"measures/{method}/original-{k}.json") for method, k in rows]
 
     @property
@@ -358,10 +399,4 @@ class Plan:
 
 def as_settings(values: Mapping[str, Any]) -> str:
     """Return the settings of a stage as JSON, by name; sections of a configuration as they are written."""
-    return json.dumps({name: _plain(values[name]) for name in sorted(values)})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+    return json.dumps(to_jsonable_python({name: values[name] for name in sorted(values)}))

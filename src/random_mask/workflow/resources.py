@@ -7,8 +7,6 @@ asks for as much again at every further attempt.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from random_mask.data.settings import ARCHIVES, DATASET_SIZES
@@ -57,7 +55,6 @@ FACTOR = 2
 """By which requests exceed the estimates."""
 
 Wildcards = Any
-Request = Callable[[Wildcards, int], int]
 
 
 class JobResources:
@@ -78,14 +75,13 @@ class JobResources:
             for unit, each in SLOW.items()
         }
 
-    def minutes(self, rule: str) -> Request:
-        """Return the run time of a rule's jobs, in minutes, as a function of wildcards and attempt."""
-        return lambda wildcards, attempt: math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
+    def minutes(self, rule: str, wildcards: Wildcards, attempt: int) -> int:
+        """Return the run time of a job, in minutes."""
+        return math.ceil(FACTOR * self.seconds(rule, wildcards) / 60) * attempt
 
-    def memory(self, rule: str) -> Request:
-        """Return the memory of a rule's jobs, in MB, as a function of wildcards and attempt."""
-        megabytes = partial(self._megabytes, self.experiment, rule) if self.experiment else _of_none(rule)
-        return lambda wildcards, attempt: math.ceil(FACTOR * megabytes(wildcards) / 500) * 500 * attempt
+    def memory(self, rule: str, wildcards: Wildcards, attempt: int) -> int:
+        """Return the memory of a job, in MB."""
+        return math.ceil(FACTOR * self._megabytes(rule, wildcards) / 500) * 500 * attempt
 
     def models(self, rule: str, wildcards: Wildcards) -> int:
         """Return how many models a job trains."""
@@ -97,16 +93,20 @@ class JobResources:
             return SLOW["downloads" if rule == "download" else "report"]
         return price(self.workload.of(rule, wildcards), self.rates)
 
-    def _megabytes(self, experiment: Experiment, rule: str, wildcards: Wildcards) -> float:
-        data = experiment.data
+    def _megabytes(self, rule: str, wildcards: Wildcards) -> float:
+        if self.experiment is None:
+            return TORCH_MB + ARCHIVE_MB if rule == "download" else NUMPY_MB
+        experiment, data = self.experiment, self.experiment.data
         logits = self.largest.kept * self.largest.classes * LOGIT_MB
         # As it is read, and in the order in which it is used.
         pixels, network = 2 * self.largest.pixels / 2**20, self.workload.model / 2**20
         match rule:
             case "train_original" | "retrain" | "unlearn" | "unlearn_own" | "relearn":
-                steps = [step for m in experiment.methods.values() for step in m.steps()]
-                batches = [recipe.batch for step in steps for recipe in step.finetune]
-                at_once = max(EVALUATED_AT_ONCE, experiment.training.batch, *batches)
+                steps = [step for m in self.workload.methods.values() for step in m.steps()]
+                recipes = [experiment.training, *(recipe for step in steps for recipe in step.finetune)]
+                recipes += [experiment.relearn.finetune] if experiment.relearn else []
+                batches = [r.batch + ((r.paired_batch or r.batch) if r.paired_with else 0) for r in recipes]
+                at_once = max(EVALUATED_AT_ONCE, *batches)
                 # Twice the weights, which are copied, then gradients and two moments of the optimiser.
                 model = 5 * network + at_once * self.area * ACTIVATIONS_MB
                 # Relearning keeps the weights of all its models.
@@ -123,7 +123,3 @@ class JobResources:
                 return TORCH_MB + ARCHIVE_MB + 2 * images * IMAGE_MB + pixels
             case _:
                 return NUMPY_MB + pixels
-
-
-def _of_none(rule: str) -> Callable[[Wildcards], float]:
-    return lambda wildcards: TORCH_MB + ARCHIVE_MB if rule == "download" else NUMPY_MB
