@@ -250,7 +250,7 @@ def summary(folder: Path = Path("results/digits"), /) -> None:
     """
     from random_mask.artifacts.provenance import warnings
     from random_mask.report import agreement, summary
-    from random_mask.report.claims import NOT_TESTABLE
+    from random_mask.report.originals import NOT_TESTABLE
 
     rows = summary.scores(agreement.read_table(folder / "scores.csv", agreement.parse_scores))
     print(columns([tuple(rows.columns), *rows.itertuples(index=False)]))
@@ -369,7 +369,7 @@ def try_(
         cores: processes at a time; by default all cores.
         as_json: print JSON.
     """
-    from random_mask.workflow.trying import Trial, attempt, shown
+    from random_mask.trying import Trial, attempt, shown
 
     trial = Trial(file, experiment, models, batches, timeout, cores)
 

@@ -19,7 +19,7 @@ from random_mask.stages import claims, figures, tables
 pytestmark = pytest.mark.xdist_group("any experiment")  # what is made of each case is made once
 
 ROOT = Path(__file__).parents[2]
-ODD = r"$\foo_ö & 50% #1^{~} †$ <b>, (x)"
+ODD = r"[*] $\foo_ö & 50% #1^{~} †$ <b>, (x)"
 """A title in which LaTeX, Matplotlib and browsers see commands."""
 
 
@@ -60,7 +60,7 @@ def made_of(request, tmp_path_factory):
     shared = {name: sources[name] for name in ("scores", "comparisons", "measures")}
     examples = folder / "examples.npz"
     figures.main(
-        settings=figures.Settings(experiment=experiment),
+        settings=experiment,
         **shared,
         by_n=folder / "scores_by_n.csv",
         examples=examples,
@@ -75,7 +75,7 @@ def made_of(request, tmp_path_factory):
     )
     (folder / "tables").mkdir()
     tables.main(
-        settings=tables.Settings(experiment=experiment),
+        settings=experiment,
         **sources,
         claims=folder / "claims.csv",
         output=[folder / f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "html", "tex")],

@@ -12,7 +12,7 @@ from random_mask.errors import InputError
 from random_mask.experiment.config import load
 from random_mask.metrics.intervals import Interval
 from random_mask.metrics.spread import shift
-from random_mask.report.claims import Claim, Results, asked_of, judge, read_claims, sentence
+from random_mask.report.claims import Claim, Results, asked_of, judge, read_claims
 from random_mask.report.originals import pooled
 from random_mask.workflow.experiments import read_reported
 
@@ -146,15 +146,26 @@ def test_to_lead_is_to_lead_every_other_tuned_method():
     assert judged(lead, results())["reason"] == "needs 7 other tuned methods, of which there are 0"
 
 
-def test_sentences_say_no_more_than_the_verdict():
-    assert sentence(judged(claim(), results())) == "It is so (0.050 [0.020, 0.080])."
-    unsure = results(differences=[(0.05, -0.02, 0.12)])
-    assert sentence(judged(claim(), unsure)).startswith("It is not supported that it is so (0.050")
-    contrary = results(differences=[(-0.05, -0.08, -0.02)])
-    assert sentence(judged(claim(), contrary)) == (
-        "It is not supported that it is so; the opposite is (-0.050 [-0.080, -0.020])."
-    )
-    assert sentence(judged(claim(models=99), unsure)).startswith("Whether it is so was not tested here")
+def test_a_rank_correlation_counts_the_methods_whose_measure_is_known():
+    names = [f"m{number}" for number in range(12)]
+    ranks = np.arange(12.0)
+    scores = pd.DataFrame({"method": ["original", *names, "retrain"], "original": 0, "n_models": 16})
+    scores["score"] = [0.0, *ranks / 20, 0.9]
+
+    def found(measured: list[str]) -> dict:
+        measures = pd.DataFrame(
+            {"method": name, "original": 0, "measure": "klom_forget_p95", "value": 20.0 - number}
+            for number, name in enumerate(measured)
+        )
+        quantity = {"kind": "rank_correlation", "of": "klom_forget_p95"}
+        return judged(claim(quantity=quantity), Results(scores, pd.DataFrame(), measures, {}))
+
+    alike = found(["m1", "m0", *names[2:8]])
+    correlation = 1 - 6 * 2 / (8 * 63)
+    assert alike["estimate"] == pytest.approx(correlation)
+    half = 1.96 * np.sqrt((1 + correlation**2 / 2) / (8 - 3))
+    assert np.arctanh(alike["high"]) - np.arctanh(alike["low"]) == pytest.approx(2 * half)
+    assert found(names[:7])["reason"] == "needs 8 methods, of which there are 7"
 
 
 def test_one_original_is_taken_as_it_is_and_several_are_pooled():

@@ -45,7 +45,7 @@ def test_confidences_are_those_of_the_metric_on_the_stored_images(tmp_path, spli
 
 
 def test_one_model_stands_for_a_fleet(tmp_path, split_table):
-    fleet = read_stored([shard(tmp_path, 1)], split_table, copies=3)
+    fleet = read_stored([shard(tmp_path, 1)], split_table, models=3)
     assert fleet.confidences("forget").shape == (3, 4)
     assert (fleet.confidences("forget") == fleet.confidences("forget")[0]).all()
     assert fleet.accuracy("retain").shape == (3,)

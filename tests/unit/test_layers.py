@@ -13,6 +13,7 @@ LAYERS = (
     ("report",),
     ("workflow",),
     ("stages",),
+    ("trying",),
     ("cli",),
 )
 """From the bottom. What stands in one layer does not import each other."""

@@ -288,13 +288,13 @@ def test_who_does_not_get_there_leaves_an_end_of_the_interval_open():
     there, some, none = np.array([3.0, 4.0, 5.0]), np.array([3.0, 4.0, np.inf]), np.full(3, np.inf)
 
     def found(*fleets):
-        times, gap = relearn.intervals(*fleets, most=9).values()
+        times, gap = relearn.intervals(*fleets, max_epochs=9).values()
         return (times.estimate, *map(math.isinf, (times.low, times.high, gap.low, gap.high)))
 
     assert found(there, there) == (4, False, False, False, False)
     assert found(some, there) == (16 / 3, False, True, False, True)
     assert found(there, some) == (4, False, False, True, False)
-    assert math.isnan(relearn.intervals(none, none, most=9)["relearn_gap"].estimate)
+    assert math.isnan(relearn.intervals(none, none, max_epochs=9)["relearn_gap"].estimate)
 
 
 def test_relearn_times_are_those_until_the_loss_of_the_original(tmp_path):

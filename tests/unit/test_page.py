@@ -310,7 +310,7 @@ def test_what_has_no_room_is_named():
 def stage(folder: Path, *, images: bool, figure: str = "own_figure.png") -> subprocess.CompletedProcess:
     arguments = results()
     experiment = json.loads(arguments["experiment"].model_dump_json())
-    options = ["--settings", json.dumps({"experiment": experiment}), "--template", str(TEMPLATE)]
+    options = ["--settings", json.dumps(experiment), "--template", str(TEMPLATE)]
     for name in ("scores", "comparisons", "costs"):
         arguments[name].to_csv(folder / f"{name}.csv", index=False)
     (folder / "run.json").write_text(json.dumps(arguments["found"]))

@@ -1,7 +1,5 @@
 """The search: the same number of trials for every method, and the best of them."""
 
-import json
-
 import pandas as pd
 import pytest
 import yaml
@@ -70,12 +68,12 @@ def test_every_method_gets_as_many_trials_which_differ_only_in_what_is_searched(
 def test_stages_see_the_same_trials_as_the_workflow():
     """The order of what is varied decides which combination a trial is."""
     experiment = validate(CONTENT)
-    settings = json.loads(Plan(experiment).settings(experiment=experiment))
-    assert Experiment.model_validate(settings["experiment"]).trials() == experiment.trials()
+    settings = experiment.model_dump_json()
+    assert Experiment.model_validate_json(settings).trials() == experiment.trials()
     unsorted = {"random_mask": {"perturb.ratio": [0.1, 0.5], "finetune.batch": [16, 32, 64]}}
     experiment = validate(with_search(trials=3, spaces=unsorted))
-    settings = json.loads(Plan(experiment).settings(experiment=experiment))
-    assert Experiment.model_validate(settings["experiment"]).trials() == experiment.trials()
+    settings = experiment.model_dump_json()
+    assert Experiment.model_validate_json(settings).trials() == experiment.trials()
 
 
 def test_what_is_searched_has_no_files_of_its_own():

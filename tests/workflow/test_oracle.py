@@ -1,5 +1,7 @@
 """The authors' retrained fleets, or anyone's that were kept, in place of an oracle of one's own."""
 
+import json
+
 import pandas as pd
 import pytest
 import yaml
@@ -25,6 +27,10 @@ def test_kept_fleets_judge_as_those_they_were_kept_of(copy_of_finished, monkeypa
     for name, keys in (("scores.csv", ["method"]), ("measures.csv", ["method", "measure"])):
         own, whole = (pd.read_csv(root / "results" / of / name).set_index(keys) for of in ("mine", "smoke"))
         pd.testing.assert_frame_equal(own, whole.loc[own.index])
+    ran, taken_from = (
+        json.loads((root / "results" / of / "run.json").read_text()) for of in ("mine", "smoke")
+    )
+    assert ran == taken_from
     assert "retrain" in pd.read_csv(root / "results" / "mine" / "scores.csv")["method"].tolist()
 
     content["training"]["epochs"] += 1

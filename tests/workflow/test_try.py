@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from random_mask import cli
 from random_mask.artifacts import keeping
 from random_mask.artifacts.files import read_npz, write_npz
 from random_mask.errors import InputError
-from random_mask.workflow.trying import Trial, attempt
+from random_mask.trying import Trial, attempt
 
 NOTHING = "def unlearning(net, retain_loader, forget_loader, val_loader):\n    pass\n"
 HELPED = "from helper import noise\n\n\ndef spoil(net, retain, forget, val):\n    noise(net)\n"
@@ -68,13 +69,21 @@ def test_a_function_that_does_nothing_is_the_original_model(root):
     assert found["place"]["of"] == 5
 
 
-def test_as_text(root, capsys):
-    Path("mine.py").write_text(NOTHING)
-    assert cli.main(["try", "mine.py", "--experiment", "smoke"]) == 0
+def test_as_text_and_as_a_page_whatever_the_function_is_called(root, capsys):
+    Path("mine.py").write_text(HELPED.replace("spoil", "finetune"))
+    Path("helper.py").write_text(HELPER)
+    assert cli.main(["try", "mine.py:finetune", "--experiment", "smoke"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "mine.py on smoke, N = 4, 95 % intervals in brackets"
+    assert lines[0] == "mine.py:finetune on smoke, N = 4, 95 % intervals in brackets"
+    page = Path("results/try/smoke/functions/mine.finetune/report.html").read_text()
+    of_methods = page[page.index('<section id="scores">') : page.index('<section id="paired-differences">')]
+    rows = [re.sub("<[^>]+>", " ", row).split() for row in of_methods.split("<tr>")]
+    (own,) = (row for row in rows if row[:1] == ["finetune"])
+    assert sum(row[:1] == ["Fine-tuning"] for row in rows) == 1
+    score, interval = re.match(r"score +(\S+) (\[\S+ \S+\]),", lines[1]).groups()
+    assert " ".join(own[1:4]) == f"{score} {interval}"
     assert lines[1].startswith("score")
-    assert "0% of the ceiling" in lines[1]
+    assert "of the ceiling" in lines[1]
     names = [line.split("  ")[0] for line in lines[3:6]]
     assert names == ["retain accuracy", "forget accuracy", "test accuracy"]
 

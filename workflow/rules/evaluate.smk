@@ -181,8 +181,8 @@ rule collect:
         lock="requirements.txt",
     output:
         examples="results/{experiment}/examples.npz",
-        mask_shares="results/{experiment}/masks.csv",
-        cost="results/{experiment}/costs.csv",
+        mask_counts="results/{experiment}/masks.csv",
+        costs="results/{experiment}/costs.csv",
         run_file="results/{experiment}/run.json",
     log:
         "results/{experiment}/logs/collect.log",
@@ -198,7 +198,7 @@ rule collect:
     shell:
         "python -m random_mask.stages.collect --evaluations {input.evaluations:q} --masks {input.masks:q} "
         "--costs {input.costs:q} --speed {input.speed:q} --examples {output.examples:q} "
-        "--mask-shares {output.mask_shares:q} --cost {output.cost:q} --run-file {output.run_file:q} 2> {log:q}"
+        "--mask-counts {output.mask_counts:q} --costs-table {output.costs:q} --run-file {output.run_file:q} 2> {log:q}"
 
 
 rule condense:

@@ -10,52 +10,53 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 
 from random_mask.artifacts.files import read_npz
 from random_mask.artifacts.provenance import problems
 from random_mask.experiment.config import Experiment, load
-from random_mask.report.claims import NOT_TESTABLE, SUPPORTED, Claim, criterion, read_claims
+from random_mask.report.claims import Claim, criterion, read_claims
 from random_mask.report.labels import Labels
 from random_mask.report.names import ALL, MAIN
-from random_mask.report.originals import over_originals
-from random_mask.report.study import shift_and_spread
+from random_mask.report.originals import NOT_TESTABLE, OPPOSITE, SUPPORTED, over_originals
+from random_mask.report.study import data_title, shift_and_spread
 from random_mask.workflow.experiments import Reported, read_reported
 from random_mask.workflow.paths import Plan
+from random_mask.workflow.work import Workload
 
 ROOT = Path(__file__).parents[2]
-FOUND = {
+FOUND = (
     (
-        "mask-beats-finetuning@cifar10_jpeg",
-        SUPPORTED,
-    ): "By the competition's score random mask forgets more than "
-    "plain fine-tuning, and far less than retraining would.",
+        *("mask-beats-finetuning@cifar10_jpeg", SUPPORTED),
+        "By the competition's score random mask forgets more than plain fine-tuning, and far less than "
+        "retraining would.",
+    ),
     (
-        "mask-helps-the-repair@cifar10_jpeg",
-        "the opposite is supported",
-    ): "By the score the mask itself does not "
-    "help: the same repair without a mask scores as high on the digits, and higher on CIFAR-10.",
+        *("mask-helps-the-repair@cifar10_jpeg", OPPOSITE),
+        "By the score the mask itself does not help: the same repair without a mask scores as high on the "
+        "digits, and higher on CIFAR-10.",
+    ),
     (
-        "mask-brings-the-mean-home@cifar10_jpeg",
-        SUPPORTED,
-    ): "But the score hides two things. On CIFAR-10 the mask "
-    "does what its author meant: it moves the mean confidence on the forgotten images to where retrained "
-    "models have it, where the repair alone stops half-way.",
+        *("mask-brings-the-mean-home@cifar10_jpeg", SUPPORTED),
+        "But the score hides two things. On CIFAR-10 the mask does what its author meant: it moves the mean "
+        "confidence on the forgotten images to where retrained models have it, where the repair alone stops "
+        "half-way.",
+    ),
     (
-        "mask-spreads-less@cifar10_jpeg",
-        SUPPORTED,
-    ): "What it lacks is spread: its models resemble each other more "
-    "than retrained ones do, and the metric counts that as much.",
+        *("mask-spreads-less@cifar10_jpeg", SUPPORTED),
+        "What it lacks is spread: its models resemble each other more than retrained ones do, and the metric "
+        "counts that as much.",
+    ),
     (
-        "original-is-off@digits",
-        "the opposite is supported",
-    ): "On the digits the original model is hardly surer of "
-    "the forgotten images than retrained ones are: there is little to forget, and a score rewards the "
-    "variety of retraining and punishes a mask that moves the mean.",
-}
+        *("original-is-off@digits", OPPOSITE),
+        "On the digits the original model is hardly surer of the forgotten images than retrained ones are: "
+        "there is little to forget, and a score rewards the variety of retraining and punishes a mask that "
+        "moves the mean.",
+    ),
+)
 """What README.md says, each sentence with the claim and the verdict that it was written for."""
 TABLE = (
     "original",
@@ -76,12 +77,8 @@ def kept(name: str) -> Path:
 
 def judged(name: str) -> pd.DataFrame:
     """Return what the authors' run of an experiment says of its claims, by their names."""
-    return pd.read_csv(kept(name) / "claims.csv").set_index("id")
-
-
-def verdict(row: pd.Series) -> str:
-    """Return the verdict of a run on a claim, and whether it is the opposite that is supported."""
-    return "the opposite is supported" if row["opposite"] else row["verdict"]
+    table = pd.read_csv(kept(name) / "claims.csv").set_index("id")
+    return table.assign(verdict=table["verdict"].where(~table["opposite"], OPPOSITE))
 
 
 def of_claim(claim: Claim) -> str:
@@ -113,7 +110,7 @@ def by_experiment(claims: list[Claim], reported: dict[str, Reported]) -> str:
 
 def said(verdicts: dict[str, pd.DataFrame], claim: Claim) -> str:
     """Return what the authors' runs say of a claim: each verdict with the experiments that it is of."""
-    found = {name: verdict(verdicts[name].loc[claim.id]) for name in claim.experiments if name in verdicts}
+    found = {name: verdicts[name].loc[claim.id, "verdict"] for name in claim.experiments if name in verdicts}
     return "; ".join(
         f"{of} ({', '.join(name for name in found if found[name] == of)})"
         for of in dict.fromkeys(found.values())
@@ -127,9 +124,9 @@ def in_short() -> str:
         ValueError: if a sentence was written for another verdict.
     """
     sentences = []
-    for (of, written_for), sentence in FOUND.items():
+    for of, written_for, sentence in FOUND:
         claim, _, name = of.partition("@")
-        if (found := verdict(judged(name).loc[claim])) != written_for:
+        if (found := judged(name).loc[claim, "verdict"]) != written_for:
             raise ValueError(
                 f"claims_table.py: FOUND: {of}: written for {written_for!r}, but it is {found!r}"
             )
@@ -144,17 +141,16 @@ def table(name: str) -> list[str]:
     scores = over_originals(pd.read_csv(kept(name) / "scores.csv"))
     methods = [method for method in TABLE if method in scores.index]
     positions = shift_and_spread(read_npz(kept(name) / "examples.npz"), methods)
-    title = data.title or {"digits": "Digits"}.get(data.name, data.name)
     originals = f", {experiment.originals} original models" if experiment.originals > 1 else ""
-    head = f"{title}, N = {experiment.models}, {data.train:,} images, {data.forgotten} to forget{originals}"
+    head = f"{data_title(experiment)}, N = {experiment.models}, {data.train:,} images, "
+    head += f"{data.forgotten} to forget{originals}"
     rows = []
     for method in methods:
         row, (shift, spread) = scores.loc[method], positions[method]
-        cost = row["seconds_per_model"] / scores.loc["retrain", "seconds_per_model"]
         rows.append(
             f"| {labels(method)} | {row['score']:.3f} [{row['score_low']:.3f}, {row['score_high']:.3f}] | "
-            f"{shift.estimate:+.1f} | {spread.estimate:.1f} | {row['retain_accuracy']:.0%} | "
-            f"{row['forget_accuracy']:.0%} | {row['test_accuracy']:.0%} | {cost:.0%} |"
+            f"{shift.estimate:+z.1f} | {spread.estimate:.1f} | {row['retain_accuracy']:.0%} | "
+            f"{row['forget_accuracy']:.0%} | {row['test_accuracy']:.0%} | {row['cost_share']:.0%} |"
         )
     names = ["score [95 % interval]", "shift", "spread", "retain", "forget", "test", "cost"]
     return [f"| {head} | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|", *rows, ""]
@@ -171,12 +167,10 @@ def results(claims: list[Claim], reported: dict[str, Reported]) -> str:
         row = of[name].loc[claim.id]
         if row["verdict"] == NOT_TESTABLE:
             return "not testable"
-        return f"{verdict(row)}, {row['estimate']:z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
+        return f"{row['verdict']}, {row['estimate']:z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
 
-    scores, labels = (
-        over_originals(pd.read_csv(kept(ALL) / "scores.csv")),
-        Labels(load(kept(ALL) / "config.yaml")),
-    )
+    scores = over_originals(pd.read_csv(kept(ALL) / "scores.csv"))
+    labels = Labels(load(kept(ALL) / "config.yaml"))
     highest = scores.drop(["original", "retrain"])["score"].nlargest(5)
     best = "; ".join(f"{labels(method)} {score:.3f}" for method, score in highest.items())
     ceiling = scores.loc["retrain", "score"]
@@ -205,8 +199,7 @@ def runs() -> str:
         experiment = load(folder / "config.yaml")
         found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         collected = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        sizes = found["model"] | {"validation": experiment.data.validation}
-        models, images = trained(experiment, sizes)
+        models, images = trained(experiment, found["model"]["classes"])
         environment = found["environment"]
         cells = [f"{experiment.data.train:,}", str(found["model"]["forget"]), str(experiment.models)]
         cells += [str(experiment.originals), str(len(experiment.all_methods())), f"{models:,}"]
@@ -219,21 +212,16 @@ def runs() -> str:
     return "\n".join([*lines, ""])
 
 
-def trained(experiment: Experiment, sizes: Mapping[str, int]) -> tuple[int, int]:
+def trained(experiment: Experiment, classes: int) -> tuple[int, int]:
     """Return how many models an experiment trains, and on how many images, each as often as it is seen."""
-    plan, methods, n = Plan(experiment), experiment.all_methods(), experiment.models
-    recipe = experiment.training
-    models, images = 0, 0
-    for role in dict.fromkeys(["oracle", *(plan.role(method, number) for method, number in plan.rows)]):
-        name = role.partition("/")[0]
-        if name == "original":
-            models, images = models + 1, images + recipe.images_passed({"retain": experiment.data.train})
-        elif name in methods:
-            each = [step.work(sizes, model)[0] for step in methods[name].steps() for model in range(n)]
-            models, images = models + n, images + sum(each)
-        else:
-            models, images = models + n, images + n * recipe.images_passed(sizes)
-    return models, images
+    plan, work = Plan(experiment), Workload(experiment, classes=classes)
+    rules = {"original": "train_original", "oracle": "retrain", "retrain": "retrain"}
+    roles = dict.fromkeys(["oracle", *(plan.role(*row) for row in plan.rows)])
+    jobs = [
+        work.of(rules.get(name, "unlearn"), SimpleNamespace(method=name, first=0, last=experiment.models - 1))
+        for name in (role.partition("/")[0] for role in roles)
+    ]
+    return sum(job.models for job in jobs), sum(job.images for job in jobs)
 
 
 def renewed(document: str, name: str, content: str) -> str:
@@ -252,11 +240,8 @@ def judge_again(folder: Path) -> None:
     experiment = load(folder / "config.yaml")
     settings = {"experiment": experiment.experiment, "tuned": experiment.tuned_methods()}
     tables = ("scores.csv", "comparisons.csv", "measures.csv", "examples.npz")
-    options = {
-        "settings": json.dumps(settings),
-        "claims": "paper/claims.yaml",
-        "output": folder / "claims.csv",
-    }
+    options = {"settings": json.dumps(settings), "claims": "paper/claims.yaml"}
+    options |= {"output": folder / "claims.csv"}
     options |= {Path(name).stem: folder / name for name in tables}
     arguments = [str(text) for name, value in options.items() for text in (f"--{name}", value)]
     subprocess.run([sys.executable, "-m", "random_mask.stages.claims", *arguments], check=True)
@@ -264,10 +249,8 @@ def judge_again(folder: Path) -> None:
 
 def documents() -> dict[Path, str]:
     """Return the documents as they should be."""
-    claims, reported = (
-        read_claims(ROOT / "paper" / "claims.yaml"),
-        read_reported(ROOT / "config" / "paper.yaml"),
-    )
+    claims = read_claims(ROOT / "paper" / "claims.yaml")
+    reported = read_reported(ROOT / "config" / "paper.yaml")
     contents = {
         "ARTIFACT.md": {"claims": by_experiment(claims, reported), "runs": runs()},
         "README.md": {"results": in_short()},

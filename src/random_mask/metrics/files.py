@@ -181,12 +181,11 @@ def _in_common(one: np.ndarray, other: np.ndarray) -> int:
     """Return how many models of `other` are in `one`, up to rounding; both are [models, examples]."""
     if one.shape[1:] != other.shape[1:]:
         return 0
-    a, b = (np.nan_to_num(fleet.astype(np.float64)) for fleet in (one, other))
-    center = np.concatenate([a, b]).mean(axis=0)
-    a, b = a - center, b - center
+    center = np.concatenate([one, other]).mean(axis=0)
+    a, b = one - center, other - center
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
     scale = ((a**2).sum() + (b**2).sum()) / (len(a) + len(b))
-    return int((squares <= max(ALIKE**2, 1e-12) * scale).any(axis=0).sum()) if scale else len(b)
+    return int((squares <= ALIKE**2 * scale).any(axis=0).sum()) if scale else len(b)
 
 
 def scores(unlearned: FleetFile, retrained: FleetFile, *, seed: int, replicates: int) -> dict[str, Interval]:

@@ -111,7 +111,10 @@ def score_intervals(
     With fewer than 4 models in a fleet, or a single example, nothing is known of the spread: the interval is
     then all that is possible, from 0 to what full points for every example would give.
     """
-    return _intervals(_contributions, [unlearned, retrained], seed, replicates, workers)
+    limits = _possible(unlearned, retrained)
+    return resampled_intervals(
+        _contributions, [unlearned, retrained], limits, seed=seed, replicates=replicates, workers=workers
+    )
 
 
 def paired_difference(
@@ -122,7 +125,11 @@ def paired_difference(
     Both are judged against the same oracle models on the same examples, in every replicate, so that what the
     two share cancels; a beats b where low > 0. Arguments and errors are those of `score_intervals`.
     """
-    return _intervals(_difference, [a, b, retrained], seed, replicates, workers)
+    of_a, of_b = _possible(a, retrained), _possible(b, retrained)
+    limits = {name: (-of_b[name][1], of_a[name][1]) for name in of_a}
+    return resampled_intervals(
+        _difference, [a, b, retrained], limits, seed=seed, replicates=replicates, workers=workers
+    )
 
 
 def scores_by_n(
@@ -141,12 +148,11 @@ def scores_by_n(
         subsets = _replicates(_contributions, fleets, [n, n], seed, replicates, workers)["score"]
         # A mean over all subsets is as good as a mean over largest / n separate fleets.
         shared = _shared_variance(subsets, n, largest) * n / largest
-        rows.append(
-            (n, _interval(subsets.mean(axis=0), shared, largest, *_possible(_contributions, fleets)["score"]))
-        )
+        rows.append((n, _interval(subsets.mean(axis=0), shared, largest, *_possible(*fleets)["score"])))
         n *= 2
     if largest >= 8:
-        rows.append((largest, _intervals(_contributions, fleets, seed, replicates, workers)["score"]))
+        whole = score_intervals(*fleets, seed=seed, replicates=replicates, workers=workers)
+        rows.append((largest, whole["score"]))
     return rows
 
 
@@ -169,13 +175,6 @@ def _accuracy_ratio(unlearned: Fleet, retrained: Fleet) -> float:
 def _difference(a: Fleet, b: Fleet, retrained: Fleet) -> dict[str, np.ndarray]:
     of_a, of_b = _contributions(a, retrained), _contributions(b, retrained)
     return {name: of_a[name] - of_b[name] for name in of_a}
-
-
-def _intervals(contributions, fleets, seed, replicates, workers) -> dict[str, Interval]:
-    limits = _possible(contributions, fleets)
-    return resampled_intervals(
-        contributions, fleets, limits, seed=seed, replicates=replicates, workers=workers
-    )
 
 
 def resampled_intervals(
@@ -238,18 +237,13 @@ def _t_margin(variances: Sequence[float], freedoms: Sequence[float]) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
 
 
-def _possible(contributions, fleets: list[Fleet]) -> dict[str, tuple[float, float]]:
-    """Return the least and the largest value that each quantity can take, by name."""
-    *judged, retrained = fleets
-    # Two models have no bucket of points.
-    most = [
-        {"forgetting_quality": quality, "score": quality * _accuracy_ratio(fleet, retrained)}
-        for fleet in judged
-        for quality in [float(competition.points(0.0, len(fleet)))]
-    ]
-    if contributions is _difference:
-        return {name: (-most[1][name], most[0][name]) for name in most[0]}
-    return {name: (0.0, highest) for name, highest in most[0].items()}
+def _possible(unlearned: Fleet, retrained: Fleet) -> dict[str, tuple[float, float]]:
+    """Return the least and the largest value that the forgetting quality and the score can take, by name."""
+    quality = float(competition.points(0.0, len(unlearned)))  # two models have no bucket of points
+    return {
+        "forgetting_quality": (0.0, quality),
+        "score": (0.0, quality * _accuracy_ratio(unlearned, retrained)),
+    }
 
 
 def subset_size(n_models: int) -> int:

@@ -40,7 +40,7 @@ def epochs(losses: np.ndarray, target: float) -> np.ndarray:
     return np.where(there.any(axis=1), np.where(after > 0, before + part, 0), np.inf)
 
 
-def intervals(of_unlearned: np.ndarray, of_retrained: np.ndarray, *, most: int) -> dict[str, Interval]:
+def intervals(of_unlearned: np.ndarray, of_retrained: np.ndarray, *, max_epochs: int) -> dict[str, Interval]:
     """Return "relearn_epochs", the mean over unlearned models, and "relearn_gap", less retrained ones.
 
     A model that did not get there counts with all epochs, a lower bound of its time. So where there is one,
@@ -50,10 +50,10 @@ def intervals(of_unlearned: np.ndarray, of_retrained: np.ndarray, *, most: int) 
     Args:
         of_unlearned: [models], from `epochs`.
         of_retrained: [models], to the same target.
-        most: the epochs that they had.
+        max_epochs: the epochs that they had.
     """
-    times = interval_of_mean(np.minimum(of_unlearned, most))
-    gap = interval_of_difference(np.minimum(of_unlearned, most), np.minimum(of_retrained, most))
+    times = interval_of_mean(np.minimum(of_unlearned, max_epochs))
+    gap = interval_of_difference(np.minimum(of_unlearned, max_epochs), np.minimum(of_retrained, max_epochs))
     slow, slow_retrained = np.isinf(of_unlearned), np.isinf(of_retrained)
     if slow.any():
         times, gap = replace(times, high=np.inf), replace(gap, high=np.inf)

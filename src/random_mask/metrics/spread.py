@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 
@@ -58,7 +58,7 @@ def spread_ratio(a: Confidences, b: Confidences) -> Interval:
         a: confidences [models, examples].
         b: those of the other fleet at the same examples.
     """
-    if not _deviations(a).any():
+    if not np.ptp(a, axis=0).any():
         return Interval(0.0, 0.0, 0.0)
 
     def logarithms(fleet: Confidences) -> np.ndarray:
@@ -85,4 +85,4 @@ def _jackknife(statistic: Callable[[Confidences], float], fleet: Confidences) ->
 
 
 def _quantile(a: Confidences, b: Confidences) -> float:
-    return float(t.ppf((1 + CONFIDENCE) / 2, min(len(a), len(b)) - 1))
+    return float(stdtrit(min(len(a), len(b)) - 1, (1 + CONFIDENCE) / 2))

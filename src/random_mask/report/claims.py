@@ -21,7 +21,7 @@ from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 from random_mask.metrics.intervals import Interval
 from random_mask.metrics.spread import shift, spread_ratio
-from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations, nearness
+from random_mask.report.measures import FEWEST_METHODS, MEASURES, nearness, turned
 from random_mask.report.originals import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, differences, pooled
 from random_mask.settings import Number, Section
 
@@ -35,7 +35,6 @@ __all__ = [
     "criterion",
     "judge",
     "read_claims",
-    "sentence",
 ]
 
 FEWEST_LED = 7
@@ -188,14 +187,15 @@ class RankCorrelation(Section):
     """The measure; it is turned so that more is better."""
 
     def _estimate(self, results: Results) -> Interval:
-        methods = set(results.scores["method"]) - {"original", "retrain"}
-        if len(methods) < FEWEST_METHODS:
-            raise UntestableError(f"needs {FEWEST_METHODS} methods, of which there {_are(len(methods))}")
-        correlation = float(correlations(results.measures, results.scores)[self.of]["score"])
+        table = turned(results.measures, results.scores)
+        known = table[["score", self.of]].dropna() if self.of in table else table.iloc[:0]
+        if len(known) < FEWEST_METHODS:
+            raise UntestableError(f"needs {FEWEST_METHODS} methods, of which there {_are(len(known))}")
+        correlation = float(known["score"].corr(known[self.of], method="spearman"))
         if np.isnan(correlation):
             raise UntestableError(f"{self.of} is the same for every method")
         # Fisher's transformation, with Bonett and Wright's variance for ranks (Psychometrika 65, 2000).
-        half = 1.96 * np.sqrt((1 + correlation**2 / 2) / (len(methods) - 3))
+        half = 1.96 * np.sqrt((1 + correlation**2 / 2) / (len(known) - 3))
         middle = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))
         return Interval(correlation, *(float(np.tanh(middle + side * half)) for side in (-1, 1)))
 
@@ -259,17 +259,6 @@ def judge(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
         it is not testable.
     """
     return pd.DataFrame([_judged(claim, results) for claim in claims])
-
-
-def sentence(row: Mapping[str, Any]) -> str:
-    """Return what a run says of a claim, in plain text: a row of `judge`."""
-    claim = row["claim"]
-    if row["verdict"] == NOT_TESTABLE:
-        return f"Whether {claim} was not tested here: {row['reason']}."
-    found = f"{row['estimate']:z.3f} [{row['low']:z.3f}, {row['high']:z.3f}]"
-    if row["verdict"] == SUPPORTED:
-        return f"{claim[0].upper()}{claim[1:]} ({found})."
-    return f"It is not supported that {claim}{'; the opposite is' if row['opposite'] else ''} ({found})."
 
 
 def _judged(claim: Claim, results: Results) -> dict[str, Any]:

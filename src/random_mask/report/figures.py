@@ -7,7 +7,7 @@ are experiments, each of which gets a panel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ from matplotlib.ticker import LogFormatter
 from random_mask.artifacts.files import atomic_write
 from random_mask.metrics.intervals import interval_of_mean
 from random_mask.report.labels import Colour, Labels
-from random_mask.report.measures import FEWEST_METHODS, MEASURES
+from random_mask.report.measures import FEWEST_METHODS, MEASURES, correlations
 from random_mask.report.originals import over_originals
-from random_mask.report.study import Fleets, Positions, Study
+from random_mask.report.study import Fleets, Positions, Study, fleets_of
 
 __all__ = [
     "ablations",
@@ -40,6 +40,7 @@ __all__ = [
     "epsilons",
     "mask_ratio",
     "mask_ratios",
+    "of_study",
     "save",
     "scores",
     "scores_by_data",
@@ -90,6 +91,25 @@ def save(figure: Figure, *paths: Path) -> None:
         with atomic_write(path) as temporary:
             figure.savefig(temporary, metadata=UNDATED[path.suffix], dpi=BROWSER_DPI)
     plt.close(figure)
+
+
+def of_study(study: Study) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each figure of an experiment, by name."""
+    experiment, table, labels = study.experiment, study.scores, study.labels
+    drawn, base = experiment.drawn(), experiment.swept_method()
+    fleets = fleets_of(study.examples, [*drawn, "original", "retrain"])
+    colour = labels.colour(base) if base else None
+    return {
+        "scores": lambda: scores(table, experiment.shown(), labels),
+        "shift_spread": lambda: shift_spread(study.positions, drawn, labels),
+        "mask_ratio": lambda: mask_ratio(table, experiment.ratio_series(), colour),
+        "ablations": lambda: ablations(study.comparisons, experiment.ablations(), labels),
+        "confidences": lambda: confidences(fleets, drawn, labels),
+        "epsilons": lambda: epsilons(fleets, drawn, labels),
+        "by_n": lambda: by_n(study.scores_by_n, drawn, labels),
+        "agreement": lambda: agreement(correlations(study.measures, table)),
+        "training": lambda: training(fleets, drawn, labels),
+    }
 
 
 def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
@@ -202,17 +222,6 @@ def mask_ratio(table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour 
     if not ratios:
         return _note("no ratio_sweep in the configuration")
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.9))
-    _ratio(left, right, table, ratios, colour)
-    _legend_above(left, columns=2)
-    _legend_above(right, columns=3)
-    sns.despine(figure)
-    return figure
-
-
-def _ratio(
-    left: Axes, right: Axes, table: pd.DataFrame, ratios: Mapping[float, str], colour: Colour | None
-) -> None:
-    """Draw forgetting quality and score into one panel, the accuracies into another."""
     means = over_originals(table).loc[list(ratios.values())].set_axis(list(ratios))
     styles = {
         "forgetting_quality": ("forgetting quality", "s", "--", (0.35, 0.35, 0.35)),
@@ -231,6 +240,10 @@ def _ratio(
         style = {"marker": marker, "ls": line, "color": sns.color_palette("colorblind")[place], "label": part}
         right.plot(means.index, means[f"{part}_accuracy"], **style)
     right.set(xlabel="mask ratio", ylabel="accuracy", ylim=(None, 1.005))
+    _legend_above(left, columns=2)
+    _legend_above(right, columns=3)
+    sns.despine(figure)
+    return figure
 
 
 def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Labels) -> Figure:
@@ -297,7 +310,7 @@ def epsilons(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
     rows = [*methods, "retrain"]
     models = len(fleets["retrain"]["confidences"])
     # The buckets of the metric, and one bin for all that lies beyond and earns nothing.
-    beyond = float(np.ceil(np.log(models - 1))) if models > 2 else 0.5
+    beyond = float(np.ceil(np.log(models - 1)))
     edges = np.arange(0, beyond + 1.0, 0.5)
     figure, grid = plt.subplots(1, len(rows), figsize=(WIDTH, 1.7), sharey=True, squeeze=False)
     for axes, method in zip(grid.flat, rows, strict=True):

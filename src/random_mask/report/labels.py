@@ -31,7 +31,7 @@ class Labels:
 
     def __init__(self, experiment: Experiment) -> None:
         """Take titles and groups from the configuration."""
-        methods = {**experiment.methods, **experiment.all_methods()}
+        methods, drawn = {**experiment.methods, **experiment.all_methods()}, experiment.drawn()
         self._plain = {"original": "Original", "retrain": "Retrained", "oracle": "Retrained"}
         self._plain |= {
             name: method.called(name) + ("†" if method.deviation else "") for name, method in methods.items()
@@ -39,12 +39,12 @@ class Labels:
         self._tuned = set(experiment.tuned_methods())
         self._colours: dict[str, Colour] = {"original": _PALETTE[7], "retrain": _DARK, "oracle": _DARK}
         self._markers = {"original": "X", "retrain": "o", "oracle": "o"}
-        self._markers |= dict(zip(experiment.drawn(), cycle(_MARKERS), strict=False))
+        self._markers |= dict(zip(drawn, cycle(_MARKERS), strict=False))
         used = dict.fromkeys(_GROUPS, 0)
-        for name in [*experiment.drawn(), *methods]:
+        for name in [*drawn, *methods]:
             if name not in self._colours:
                 places = _GROUPS[methods[name].group]
-                place = used[methods[name].group] if name in experiment.drawn() else 0
+                place = used[methods[name].group] if name in drawn else 0
                 self._colours[name] = _PALETTE[places[place % len(places)]]
                 used[methods[name].group] += 1
 

@@ -10,7 +10,7 @@ import pandas as pd
 from random_mask.metrics.intervals import Interval
 from random_mask.report.originals import pooled
 
-__all__ = ["FEWEST_METHODS", "MEASURES", "Measure", "correlations", "nearness"]
+__all__ = ["FEWEST_METHODS", "MEASURES", "Measure", "correlations", "nearness", "turned"]
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,28 @@ def nearness(measures: pd.DataFrame, a: str, b: str, measure: str) -> Interval |
     return pooled(found) if found else None
 
 
-def correlations(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """Return Spearman's rank correlations over the methods, each measure turned so that more is better.
+def turned(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the score and the measures of the methods that are measured, turned so that more is better.
 
-    Several original models are averaged first. The retrained fleet and the untouched original are left out:
-    they are no methods, and all measures agree on them.
+    Several original models are averaged. The retrained fleet and the untouched original are left out: they
+    are no methods, and all measures agree on them.
+
+    Returns:
+        A column for each measure, "score" the first, and a row for each method; NaN where one is unknown.
+    """
+    values = measures.pivot_table(index="method", columns="measure", values="value", dropna=False)
+    values = values.reindex(columns=[*MEASURES])
+    table = pd.DataFrame({name: -(values[name] - of.best).abs() for name, of in MEASURES.items()})
+    table.insert(0, "score", scores.groupby("method")["score"].mean())
+    return table.drop(index=["original", "retrain"], errors="ignore")
+
+
+def correlations(measures: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return Spearman's rank correlations over the methods, of what `turned` returns.
 
     Returns:
         A square table by measure, "score" the first; NaN where a measure is unknown, or the same for every
         method. With fewer than 8 methods it is empty.
     """
-    values = measures.pivot_table(index="method", columns="measure", values="value", dropna=False)
-    values = values.reindex(columns=[*MEASURES])
-    turned = pd.DataFrame({name: -(values[name] - of.best).abs() for name, of in MEASURES.items()})
-    turned.insert(0, "score", scores.groupby("method")["score"].mean())
-    turned = turned.drop(index=["original", "retrain"])
-    return turned.corr(method="spearman") if len(turned) >= FEWEST_METHODS else pd.DataFrame()
+    table = turned(measures, scores)
+    return table.corr(method="spearman") if len(table) >= FEWEST_METHODS else pd.DataFrame()

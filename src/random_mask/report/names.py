@@ -22,10 +22,7 @@ MAIN = ("digits", "cifar10_jpeg")
 """The experiments that the paper is about, beside each other in its figures."""
 ALL, LARGE = "digits-all", "digits-128"
 """Those with all methods, and with the largest fleets."""
-PAPER_FIGURES = (
-    *("scores", "shift_spread", "mask_ratio", "ablations", "confidences", "epsilons"),
-    *("training", "by_n", "agreement"),
-)
+PAPER_FIGURES = FIGURES
 """Figures of the paper."""
 PAPER_TABLES = (
     *("scores", "measures", "more_measures", "all_scores", "all_measures", "recipes", "masks"),

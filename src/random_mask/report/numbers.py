@@ -12,9 +12,8 @@ import pandas as pd
 from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import points
 from random_mask.metrics.intervals import Interval
-from random_mask.report.claims import NOT_TESTABLE
-from random_mask.report.measures import MEASURES, correlations, nearness
-from random_mask.report.originals import differences, over_originals, pooled_by, rows_of
+from random_mask.report.measures import MEASURES, correlations, nearness, turned
+from random_mask.report.originals import NOT_TESTABLE, differences, over_originals, pooled_by, rows_of
 from random_mask.report.study import Study
 
 __all__ = ["as_tex", "escape", "of_all", "of_claims", "of_study", "plain"]
@@ -47,9 +46,8 @@ ORIGINS = {
     "claims": "claims.csv (rule paper_tables)",
     "compare": "comparisons.csv (rule scores)",
     "config": "the configuration",
-    "cost": "costs.csv (rule collect)",
+    "cost": "run.json (rule collect)",
     "data": "the configuration and run.json (rule collect)",
-    "machine": "run.json (rule collect)",
     "masks": "masks.csv (rule collect)",
     "measures": "measures.csv (rule scores)",
     "methods": "the configuration",
@@ -59,7 +57,6 @@ ORIGINS = {
     "position": "examples.npz (rule collect)",
     "scores": "scores.csv (rule scores)",
     "simulation": "simulation.csv (rule simulate)",
-    "sweep": "the configuration and scores.csv (rule scores)",
     "tuning": "chosen.yaml (rule choose)",
 }
 """The file, and the rule that makes it, from which the numbers of each kind are taken."""
@@ -91,11 +88,7 @@ def of_study(study: Study) -> dict[str, str]:
     numbers |= _measures(study.measures, study.scores, experiment.swept_method(), experiment.unmasked())
     for method, counts in study.mask_counts().items():
         numbers |= _masks(method, counts)
-    numbers |= _sweep(experiment, study.scores)
-    numbers["cost/models"] = plain(int(study.costs["models"].sum()))
-    numbers["cost/core_hours"] = f"{study.costs['seconds'].sum() / 3600:.1f}"
     numbers["cost/reference"] = escape(study.run["reference"])
-    numbers |= {f"machine/{key}": escape(value) for key, value in study.run["environment"].items()}
     return {f"{study.name}/{key}": text for key, text in numbers.items()}
 
 
@@ -169,7 +162,6 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
         several["budget/share"] = f"{100 * repairs[0].epochs / experiment.training.epochs:.0f}"
     unused = 1 - model["cropped_weights"] / model["weights"]
     return several | {
-        "data/retain": plain(model["retain"]),
         "data/forget": plain(model["forget"]),
         "data/classes": str(model["classes"]),
         "metric/buckets": str(len(earned)),
@@ -182,7 +174,6 @@ def _derived(experiment: Experiment, model: Mapping[str, int]) -> dict[str, str]
 
 def _scores(scores: pd.DataFrame) -> dict[str, str]:
     means: Any = over_originals(scores).to_dict("index")
-    ceiling = means["retrain"]
     numbers = {}
     for method, row in means.items():
         for column, value in row.items():
@@ -190,12 +181,10 @@ def _scores(scores: pd.DataFrame) -> dict[str, str]:
                 numbers[f"scores/{method}/{column}"] = f"{100 * value:.1f}"
             elif column == "seconds_per_model":
                 numbers[f"scores/{method}/{column}"] = f"{value:.1f}"
+            elif column in ("share_of_ceiling", "cost_share"):
+                numbers[f"scores/{method}/{column}"] = "--" if math.isnan(value) else f"{100 * value:.0f}"
             elif column not in ("original", "n_models"):
                 numbers[f"scores/{method}/{column}"] = f"{value:.3f}"
-        numbers[f"scores/{method}/share_of_ceiling"] = _percent(row["score"], ceiling["score"])
-        numbers[f"scores/{method}/cost_share"] = _percent(
-            row["seconds_per_model"], ceiling["seconds_per_model"]
-        )
     return numbers
 
 
@@ -221,10 +210,6 @@ def _positions(study: Study) -> dict[str, str]:
     return numbers
 
 
-def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.0f}" if whole else "--"
-
-
 def _comparisons(comparisons: pd.DataFrame) -> dict[str, str]:
     numbers: dict[str, str] = {}
     for (a, b), found in differences(comparisons).items():
@@ -241,10 +226,7 @@ def _measures(
     measures: pd.DataFrame, scores: pd.DataFrame, masked: str | None, unmasked: str | None
 ) -> dict[str, str]:
     numbers = {}
-    # What is not known of any original model, as U-LiRA of a few models, is a dash.
-    rows = ["method", "measure"]
-    known = pooled_by(measures.dropna(subset="value"), rows, "value")
-    for (method, measure), of_all in (pooled_by(measures, rows, "value") | known).items():
+    for (method, measure), of_all in pooled_by(measures, ["method", "measure"], "value").items():
         for suffix, value in (("", of_all.estimate), ("_low", of_all.low), ("_high", of_all.high)):
             text = UNKNOWN if math.isnan(value) else f"{value:z.3f}"
             numbers[f"measures/{method}/{measure}{suffix}"] = text
@@ -259,13 +241,12 @@ def _measures(
     ranks = correlations(measures, scores)
     if ranks.empty:
         return numbers
-    methods = set(scores["method"]) - {"original", "retrain"}
     agreement = ranks["score"][measured]
     numbers |= {
         f"agreement/{name}": UNKNOWN if math.isnan(value) else f"{value:z.2f}"
         for name, value in agreement.items()
     }
-    return numbers | {"agreement/methods": str(len(methods))}
+    return numbers | {"agreement/methods": str(len(turned(measures, scores)))}
 
 
 def _simulation(simulation: pd.DataFrame) -> dict[str, str]:
@@ -283,18 +264,4 @@ def _masks(method: str, counts: pd.DataFrame) -> dict[str, str]:
         f"masks/{method}/share": f"{100 * counts['masked'].sum() / counts['weights'].sum():.1f}",
         f"masks/{method}/batch_norm_tensors": str(norms.groupby("tensor")["masked"].sum().gt(0).sum()),
         f"masks/{method}/batch_norm_share": share,
-    }
-
-
-def _sweep(experiment: Experiment, scores: pd.DataFrame) -> dict[str, str]:
-    series = experiment.ratio_series()
-    if not series:
-        return {}
-    means = scores.groupby("method")["score"].mean()
-    ratios = [f"{ratio:g}" for ratio in series]
-    best = max(series, key=lambda ratio: means[series[ratio]])
-    return {
-        "sweep/ratios": f"{', '.join(ratios[:-1])} and {ratios[-1]}" if len(ratios) > 1 else ratios[0],
-        "sweep/best_ratio": f"{best:g}",
-        "sweep/best_score": f"{means[series[best]]:.3f}",
     }

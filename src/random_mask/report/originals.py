@@ -14,6 +14,7 @@ from random_mask.metrics.intervals import Interval, interval_of_mean
 __all__ = [
     "NOT_SUPPORTED",
     "NOT_TESTABLE",
+    "OPPOSITE",
     "SUPPORTED",
     "differences",
     "over_originals",
@@ -25,6 +26,8 @@ __all__ = [
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable"
 """Verdicts on a claim."""
+OPPOSITE = "the opposite is supported"
+"""What is said of a claim that is not supported where the interval shows that its opposite holds."""
 
 
 def pooled(intervals: Sequence[Interval]) -> Interval:
@@ -57,13 +60,16 @@ def pooled_by(
 def over_originals(scores: pd.DataFrame) -> pd.DataFrame:
     """Return `scores.csv` by method: means over the original models, intervals as `pooled` makes them.
 
-    No score is below 0, nor is an interval.
+    No score is below 0, nor is an interval. `share_of_ceiling` is the score over that of the retrained fleet,
+    `cost_share` the cost over its, NaN where these are 0.
     """
-    means = scores.groupby("method", sort=False).mean(numeric_only=True)
+    means: Any = scores.groupby("method", sort=False).mean(numeric_only=True)
     for column in ("score", "forgetting_quality"):
         low, high = f"{column}_low", f"{column}_high"
         for method, interval in pooled_by(scores, "method", column, low, high).items():
             means.loc[method, [low, high]] = max(interval.low, 0.0), interval.high
+    for share, column in (("share_of_ceiling", "score"), ("cost_share", "seconds_per_model")):
+        means[share] = means[column] / (means.loc["retrain", column] or np.nan)
     return means
 
 

@@ -275,22 +275,19 @@ def _cells(row: Sequence[_Cell]) -> str:
 
 
 def _scores(means: pd.DataFrame, positions: Positions, labels: Labels, originals: int) -> str:
-    ceiling, retraining = means["score"]["retrain"], means["seconds_per_model"]["retrain"]
     rows = []
     for method, row in means.iterrows():
-        share = row["score"] / ceiling if ceiling > 0 else math.nan
         interval = _range(row["score_low"], row["score_high"], ".3f")
         shift, spread = positions[str(method)]
-        cost = row["seconds_per_model"] / retraining if retraining > 0 else math.nan
         rows.append(
             [
                 _Cell(labels(str(method))),
                 _number(row["score"], ".3f"),
                 _Cell(interval, row["score_low"]),
-                _number(share, ".0%"),
-                *(_number(shift.estimate, "+.2f"), _number(spread.estimate, ".2f")),
+                _number(row["share_of_ceiling"], ".0%"),
+                *(_number(shift.estimate, "+z.2f"), _number(spread.estimate, ".2f")),
                 *(_number(row[f"{split}_accuracy"], ".1%") for split in ("retain", "forget", "test")),
-                _number(cost, ".0%"),
+                _number(row["cost_share"], ".0%"),
             ]
         )
     head = [
@@ -326,8 +323,8 @@ def _comparisons(comparisons: pd.DataFrame, labels: Labels) -> str:
             _Cell(labels(a)),
             _Cell(verdict(one.low, one.high)),
             _Cell(labels(b)),
-            _number(one.estimate, "+.3f"),
-            _Cell(_range(one.low, one.high, "+.3f"), one.low),
+            _number(one.estimate, "+z.3f"),
+            _Cell(_range(one.low, one.high, "+z.3f"), one.low),
         ]
         for (a, b), one in found.items()
     ]
@@ -352,10 +349,9 @@ def _claims(claims: pd.DataFrame) -> str:
 
 
 def _costs(costs: pd.DataFrame, labels: Labels, reference: str) -> str:
-    names = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
     rows = [
         [
-            _Cell(names.get(row.fleet) or labels(row.fleet)),
+            _Cell(summary.RETRAINED.get(row.fleet) or labels(row.fleet)),
             _number(row.models, "d"),
             _number(row.seconds / row.models, ",.1f"),
             _number(row.seconds / 60, ",.1f"),

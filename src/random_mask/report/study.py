@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from random_mask.artifacts.files import read_npz, read_text
 from random_mask.experiment.config import Experiment
 from random_mask.metrics.intervals import Interval
 from random_mask.metrics.spread import shift, spread_ratio
 from random_mask.report.labels import Labels
 from random_mask.report.originals import pooled
 
-__all__ = ["Fleets", "Positions", "Study", "fleets_of", "shift_and_spread"]
+__all__ = ["Fleets", "Positions", "Study", "data_title", "fleets_of", "shift_and_spread"]
 
 Fleets = Mapping[str, Mapping[str, np.ndarray]]
 """The arrays of each method's evaluation, by method."""
@@ -28,7 +31,7 @@ Positions = Mapping[str, tuple[Interval, Interval]]
 class Study:
     """What is known of an experiment: its configuration, and the contents of files named like the attributes.
 
-    `masks` and `costs` are tables, `run` is `run.json`.
+    `run` is `run.json`. Figures do without the last three.
     """
 
     experiment: Experiment
@@ -37,9 +40,20 @@ class Study:
     scores_by_n: pd.DataFrame
     measures: pd.DataFrame
     examples: Mapping[str, np.ndarray]
-    masks: pd.DataFrame
-    costs: pd.DataFrame
-    run: Mapping[str, Any]
+    masks: pd.DataFrame = field(default_factory=pd.DataFrame)
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, experiment: Experiment, folder: Path) -> Study:
+        """Read the files of `report.names.RESULTS` of an experiment."""
+        names = ("scores", "comparisons", "scores_by_n", "measures", "masks", "costs")
+        return cls(
+            experiment=experiment,
+            **{name: pd.read_csv(folder / f"{name}.csv") for name in names},
+            examples=read_npz(folder / "examples.npz"),
+            run=json.loads(read_text(folder / "run.json")),
+        )
 
     @cached_property
     def labels(self) -> Labels:
@@ -51,23 +65,28 @@ class Study:
         """Its name."""
         return self.experiment.experiment
 
-    @cached_property
+    @property
     def title(self) -> str:
         """What readers know its data by, and N."""
-        data = self.experiment.data
-        title = data.title or {"digits": "Digits"}.get(data.name, data.name)
-        return f"{title}, N = {self.experiment.models}"
+        return f"{data_title(self.experiment)}, N = {self.experiment.models}"
 
     @cached_property
     def positions(self) -> Positions:
         """Shift and spread of each method of the scores; see `shift_and_spread`."""
-        methods = [name for name in self.scores["method"].unique() if name not in self.experiment.trials()]
+        trials = self.experiment.trials()
+        methods = [name for name in self.scores["method"].unique() if name not in trials]
         return shift_and_spread(self.examples, methods)
 
     def mask_counts(self) -> dict[str, pd.DataFrame]:
         """Return the rows of `masks` by method."""
         methods = self.masks["method"]
         return {name: self.masks[methods == name] for name in methods.unique()}
+
+
+def data_title(experiment: Experiment) -> str:
+    """Return what readers know the data of an experiment by."""
+    data = experiment.data
+    return data.title or {"digits": "Digits"}.get(data.name, data.name)
 
 
 def fleets_of(examples: Mapping[str, np.ndarray], methods: Sequence[str]) -> Fleets:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from random_mask.metrics.intervals import Interval
-from random_mask.report.claims import NOT_TESTABLE
 from random_mask.report.measures import MEASURES
-from random_mask.report.originals import pooled_by, verdict
+from random_mask.report.originals import NOT_TESTABLE, OPPOSITE, pooled_by, verdict
 
-__all__ = ["claims", "comparisons", "cost", "masks", "measures", "page", "scores"]
+__all__ = ["RETRAINED", "claims", "comparisons", "cost", "masks", "measures", "page", "scores"]
+
+RETRAINED = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
+"""What the retrained fleets are called where both stand side by side."""
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -39,8 +42,8 @@ def comparisons(table: pd.DataFrame) -> pd.DataFrame:
             "against": table["b"],
             "original": table["original"].map(str),
             "quantity": table["quantity"].str.replace("_", " "),
-            "difference": table["difference"].map("{:+.3f}".format),
-            "95 % interval": _interval(table["low"], table["high"], "+.3f"),
+            "difference": table["difference"].map("{:+z.3f}".format),
+            "95 % interval": _interval(table["low"], table["high"], "+z.3f"),
             "verdict": [verdict(low, high) for low, high in zip(table["low"], table["high"], strict=True)],
         }
     )
@@ -50,10 +53,10 @@ def comparisons(table: pd.DataFrame) -> pd.DataFrame:
 def claims(table: pd.DataFrame) -> pd.DataFrame:
     """Return the claims of `claims.csv` with their verdicts, and what each follows from, as text."""
     known = table["verdict"] != NOT_TESTABLE
-    found = table["estimate"].map("{:.3f} ".format) + _interval(table["low"], table["high"])
+    found = table["estimate"].map("{:z.3f} ".format) + _interval(table["low"], table["high"])
     return pd.DataFrame(
         {
-            "verdict": table["verdict"].where(~table["opposite"], "the opposite is supported"),
+            "verdict": table["verdict"].where(~table["opposite"], OPPOSITE),
             "claim": table["claim"] + np.where(table["exploratory"], " (exploratory)", ""),
             "estimate and interval": found.where(known, table["reason"].fillna("")),
         }
@@ -71,24 +74,27 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method").reset_index()
 
 
-def masks(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the weights of each tensor and the share of them that each method masks, of `masks.csv`."""
+def masks(table: pd.DataFrame, title: Callable[[str], str]) -> pd.DataFrame:
+    """Return the weights of each tensor and the share of them that each method masks, of `masks.csv`.
+
+    A method has the column of its title.
+    """
     share = (table["masked"] / table["weights"]).map("{:.1%}".format)
     weights = table.groupby("tensor", sort=False)["weights"].first()
     wide = table.assign(share=share).pivot_table(
         index="tensor", columns="method", values="share", aggfunc="first"
     )
-    shown = wide.reindex(weights.index)[list(dict.fromkeys(table["method"]))]
-    shown.insert(0, "weights", weights.astype(int).map("{:,}".format))
-    return shown.rename_axis(columns=None).reset_index()
+    methods = list(dict.fromkeys(table["method"]))
+    shown = wide.reindex(weights.index)[methods].set_axis([title(name) for name in methods], axis="columns")
+    shown.insert(0, "weights", weights.astype(int).map("{:,}".format), allow_duplicates=True)
+    return shown.reset_index(allow_duplicates=True)
 
 
 def cost(table: pd.DataFrame) -> pd.DataFrame:
     """Return what training each fleet cost, of `costs.csv`: counted, in seconds of the reference machine."""
-    names = {"oracle": "Retrained (oracle)", "retrain": "Retrained (independent)"}
     return pd.DataFrame(
         {
-            "method": table["fleet"].replace(names),
+            "method": table["fleet"].replace(RETRAINED),
             "models": table["models"].map(str),
             "seconds a model": (table["seconds"] / table["models"]).map("{:.1f}".format),
             "core minutes": (table["seconds"] / 60).map("{:.1f}".format),

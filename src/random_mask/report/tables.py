@@ -15,16 +15,15 @@ import pandas as pd
 from random_mask.methods.random_mask import RandomMask
 from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
-from random_mask.report.claims import NOT_TESTABLE, SUPPORTED, Claim
+from random_mask.report.claims import Claim
 from random_mask.report.labels import Labels
 from random_mask.report.measures import MEASURES
 from random_mask.report.numbers import KINDS, UNKNOWN, escape, plain
-from random_mask.report.originals import over_originals, pooled_by, rows_of
-from random_mask.report.study import Study
+from random_mask.report.originals import NOT_TESTABLE, SUPPORTED, over_originals, pooled_by, rows_of
+from random_mask.report.study import Study, data_title
 from random_mask.training.recipe import Recipe
 
 __all__ = [
-    "all_scores",
     "claims",
     "environment",
     "experiments",
@@ -62,40 +61,38 @@ def tabular(
     """
     if page is not None:
         cuts = [rows[start : start + page] for start in range(0, len(rows), page)]
-        # The head ends with a rule, so no part begins with one.
-        parts = [tabular(columns, head, cut[not cut[0] :], above=above) for cut in cuts]
+        # The head ends with a rule, and so does the table: no part begins or ends with one.
+        cuts = [cut[not cut[0] : len(cut) - (not cut[-1])] for cut in cuts]
+        parts = [tabular(columns, head, cut, above=above) for cut in cuts]
         return "".join(f"\\tablepart{{%\n{part}}}\n" for part in parts)
-    body = [" & ".join(row) + r" \\" if row else r"\midrule" for row in rows]
+    # The end of a row, or a rule, would take a bracket or a star after it for its own.
+    texts = ["{}" * row[0].startswith(("[", "*")) + " & ".join(row) if row else "" for row in rows]
+    body = [rf"{text} \\" if text else r"\midrule" for text in texts]
     top = [r"\toprule"] + ([above] if above else [])
     lines = [rf"\begin{{tabular}}{{{columns}}}", *top, " & ".join(head) + r" \\", r"\midrule", *body]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def scores(studies: Sequence[Study]) -> str:
-    """Return the main table: a block for each experiment, a row for each method, over its originals."""
-    blocks = [(study.title, _score_rows(study, study.experiment.drawn())) for study in studies]
-    return _score_table(_blocks(blocks, 10))
+def scores(studies: Sequence[Study], *, everything: bool = False, page: int | None = None) -> str:
+    """Return the scores: a block for each experiment, a row for each method, over its originals.
 
-
-def all_scores(studies: Sequence[Study], page: int = PAGE) -> str:
-    """Return the same of all methods, in as many tables as fit on a page each."""
-    blocks = [(study.title, _score_rows(study, study.experiment.shown())) for study in studies]
-    return _score_table(_blocks(blocks, 10), page=page)
-
-
-def _score_table(rows: Sequence[Sequence[str]], page: int | None = None) -> str:
+    The methods are those that are compared in detail, or `everything`.
+    """
+    blocks = []
+    for study in studies:
+        methods = study.experiment.shown() if everything else study.experiment.drawn()
+        blocks.append((study.title, _score_rows(study, methods)))
     above = r" & \multicolumn{2}{c}{Score} & {Share} & {Shift} & {Spread} & "
     above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Cost} \\"
     rules = r"\cmidrule(lr){2-3}\cmidrule(lr){7-9}"
     head = ["Method", "", "", r"{(\%)}", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}"]
     columns = "@{}l" + r"S[table-format=1.3]@{\;}c" + "S[table-format=3.0]" + "S[table-format=-2.2]"
     columns += "S[table-format=1.2]" + 3 * "S[table-format=3.1]" + "S[table-format=3.0]@{}"
-    return tabular(columns, head, rows, above=above + "\n" + rules, page=page)
+    return tabular(columns, head, _blocks(blocks, 10), above=above + "\n" + rules, page=page)
 
 
 def _score_rows(study: Study, methods: Sequence[str]) -> list[list[str]]:
-    means = over_originals(study.scores)
-    ceiling, retraining = means["score"]["retrain"], means["seconds_per_model"]["retrain"]
+    means: Any = over_originals(study.scores)
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
         row, (shift, spread) = means.loc[method], study.positions[method]
@@ -103,10 +100,10 @@ def _score_rows(study: Study, methods: Sequence[str]) -> list[list[str]]:
             [
                 escape(study.labels(method)),
                 *(f"{row.score:.3f}", f"[{row.score_low:.3f}, {row.score_high:.3f}]"),
-                f"{100 * row.score / ceiling:.0f}" if ceiling else "{--}",
+                "{--}" if isnan(row.share_of_ceiling) else f"{100 * row.share_of_ceiling:.0f}",
                 *(f"{shift.estimate:z.2f}", f"{spread.estimate:.2f}"),
                 *(f"{100 * row[f'{split}_accuracy']:.1f}" for split in ("retain", "forget", "test")),
-                f"{100 * row.seconds_per_model / retraining:.0f}",
+                f"{100 * row.cost_share:.0f}",
             ]
         )
     return rows
@@ -200,7 +197,7 @@ def experiments(studies: Sequence[Study], run: Sequence[str]) -> str:
         rows.append(
             [
                 escape(study.name),
-                escape(study.title.rpartition(", N")[0]),
+                escape(data_title(experiment)),
                 plain(experiment.data.train),
                 plain(counts["forget"]),
                 str(experiment.models),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,17 +24,17 @@ def main(
     costs: list[Input],
     speed: Source,
     examples: Output,
-    mask_shares: Output,
-    cost: Output,
+    mask_counts: Output,
+    costs_table: Output,
     run_file: Output,
 ) -> None:
     """Write four files.
 
     `examples` has the arrays of all evaluations, from which every score and interval can be computed again
     without training, as `<method>/<original>/<array>`; what the oracle adds to them is the same in all and
-    stands once, as `oracle/<array>`. `mask_shares` has the weights of each tensor
-    and how many of them a model masks on average; `cost` the models of each fleet and their seconds, counted;
-    `run_file` what the network is and what computed the run.
+    stands once, as `oracle/<array>`. `mask_counts` has the weights of each tensor and how many of them a
+    model masks on average; `costs_table` the models of each fleet and their seconds, counted; `run_file` what
+    the network is and what computed the run.
     """
     arrays: dict[str, np.ndarray] = {}
     for path in evaluations:
@@ -44,19 +46,19 @@ def main(
     tables = [pd.read_csv(path).assign(method=path.parent.parent.name) for path in masks]
     counted = pd.concat(tables or [pd.DataFrame(columns=["method", "tensor", "weights", "masked"])])
     shares = counted.groupby(["method", "tensor"], sort=False, as_index=False)
-    _write(mask_shares, shares.agg(weights=("weights", "first"), masked=("masked", "mean")))
+    _write(mask_counts, shares.agg(weights=("weights", "first"), masked=("masked", "mean")))
     reference = read_speed(speed)
     spent: dict[str, list[float]] = {}
     for path in costs:
         spent.setdefault(_fleet(path), []).extend(seconds(work, reference) for work in read_works(path))
     rows = [{"fleet": name, "models": len(one), "seconds": sum(one)} for name, one in spent.items()]
-    _write(cost, pd.DataFrame(rows))
+    _write(costs_table, pd.DataFrame(rows))
     trained = next(path for path in costs if _fleet(path) == "original")
     network = {"weights": read_works(trained)[0].weights, **json.loads(read_text(trained))}
     names = ("weights", "cropped_weights", "classes", "retain", "forget")
     found = {
         "model": {name: network[name] for name in names},
-        "environment": _environment([read_record(path) for path in costs]),
+        "environment": _environment([record for record in map(read_record, costs) if _trained(record)]),
         "reference": json.loads(read_text(speed))["machine"]["processor"],
     }
     write_text(run_file, json.dumps(found, indent=2) + "\n")
@@ -65,6 +67,11 @@ def main(
 
 def _write(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def _trained(record: Mapping[str, Any]) -> bool:
+    """Return whether models were trained here; fleets that another experiment kept are condensed."""
+    return bool(record["stage"] != "condense")
 
 
 def _environment(records: list[dict]) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from random_mask.artifacts.files import read_text, write_npz
+from random_mask.artifacts.files import write_npz
 from random_mask.artifacts.shards import read_works, write_works
-from random_mask.data.splits import SPLITS, read_split
+from random_mask.data.splits import SPLITS
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.judging import read_stored
 
@@ -16,11 +16,10 @@ def main(*, fleet: list[Input], costs: list[Input], split_table: Input, output: 
     `image_<split>` and `label_<split>`, and what else is stored of a fleet.
     """
     stored = read_stored(fleet, split_table)
-    images, _ = read_split(read_text(split_table), str(split_table))
     arrays = {name: array for name, array in stored.arrays.items() if not name.startswith("logits_")}
     for split in SPLITS:
         arrays[f"confidences_{split}"] = stored.confidences(split)
-        arrays[f"image_{split}"], arrays[f"label_{split}"] = images[split], stored.labels[split]
+        arrays[f"image_{split}"], arrays[f"label_{split}"] = stored.images[split], stored.labels[split]
     write_npz(output, arrays)
     write_works(cost, [work for path in costs for work in read_works(path)])
     progress(f"{len(arrays['model'])} models")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from random_mask.artifacts.files import read_text, write_npz, write_text
-from random_mask.data.splits import read_split
+from random_mask.artifacts.files import write_npz, write_text
 from random_mask.errors import InputError
 from random_mask.metrics.competition import epsilons, points
 from random_mask.metrics.intervals import score_intervals
@@ -26,10 +25,8 @@ def main(
     examples: Output,
 ) -> None:
     """Write the row of one method and original model, and what each forget example contributes to it."""
-    images, _ = read_split(read_text(split_table), str(split_table))
     oracle_fleet = read_stored(oracle, split_table, models=settings.models)
-    copies = settings.models if method == "original" else 1
-    fleet = read_stored(unlearned, split_table, copies=copies, models=settings.models)
+    fleet = read_stored(unlearned, split_table, models=settings.models)
     judged, retrained = (one.with_confidences(one.confidences("forget")) for one in (fleet, oracle_fleet))
     try:
         intervals = score_intervals(
@@ -52,7 +49,7 @@ def main(
     write_npz(
         examples,
         {
-            "image": images["forget"],
+            "image": fleet.images["forget"],
             "label": fleet.labels["forget"],
             "confidences": judged.confidences,
             "oracle_confidences": retrained.confidences,

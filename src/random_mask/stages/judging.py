@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +40,12 @@ class StoredFleet:
         arrays: those of `random_mask.training.evaluation.summarise`, each with a leading models axis; of a
             condensed fleet (see `stages.condense`) with `confidences_<split>` in place of the logits.
         labels: of the images of each split, of which the logits of the first are stored.
+        images: those images, where they are known.
     """
 
     arrays: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
+    images: dict[str, np.ndarray] = field(default_factory=dict)
 
     def confidences(self, split: str) -> np.ndarray:
         """Return the logit-scaled confidences [models, images] of those images of a split that are stored."""
@@ -63,13 +65,11 @@ class StoredFleet:
         return Fleet(confidences, self.accuracy("retain"), self.accuracy("test"))
 
 
-def read_stored(
-    shards: Sequence[Path], split_table: Path, *, copies: int = 1, models: int | None = None
-) -> StoredFleet:
-    """Read the shards of a fleet, or a condensed one, and the labels of its images, of `split.csv`.
+def read_stored(shards: Sequence[Path], split_table: Path, *, models: int | None = None) -> StoredFleet:
+    """Read the shards of a fleet, or a condensed one, and the images it was asked, of `split.csv`.
 
-    Each model is taken `copies` times: the original model, which has forgotten nothing, stands for all runs.
-    Of a condensed fleet, the first `models` are taken.
+    If a number of `models` is given, there are so many: the first ones, or copies of the only one, the
+    original model, which has forgotten nothing and stands for all runs.
 
     Raises:
         InputError: if a file is damaged, or the fleet was not judged on these images.
@@ -84,15 +84,15 @@ def read_stored(
                 f"{shards[0]}: not of the images in {split_table}; is the data set another version? Remove "
                 "`oracle` from the configuration"
             )
-        return StoredFleet({name: array[:models] for name, array in arrays.items()}, labels)
-    stored = {split: arrays[f"logits_{split}"].shape[1] for split in SPLITS}
-    if stored["forget"] != len(labels["forget"]) or any(
-        stored[split] > len(labels[split]) for split in SPLITS
-    ):
-        raise InputError(f"{shards[0]} and {split_table} differ in the images; delete both and run again")
-    if copies > 1:
-        arrays = {name: np.repeat(array, copies, axis=0) for name, array in arrays.items()}
-    return StoredFleet(arrays, labels)
+    else:
+        stored = {split: arrays[f"logits_{split}"].shape[1] for split in SPLITS}
+        if stored["forget"] != len(labels["forget"]) or any(
+            stored[split] > len(labels[split]) for split in SPLITS
+        ):
+            raise InputError(f"{shards[0]} and {split_table} differ in the images; delete both and run again")
+    if models is not None:
+        arrays = {n: np.repeat(a, models, axis=0) if len(a) == 1 else a[:models] for n, a in arrays.items()}
+    return StoredFleet(arrays, labels, images)
 
 
 def read_evaluation(path: Path) -> tuple[Fleet, Fleet]:

@@ -38,8 +38,7 @@ def main(
     and of the oracle; `start` is then the fleet of the original model.
     """
     oracle_fleet = read_stored(oracle, split_table, models=settings.models)
-    copies = settings.models if method == "original" else 1
-    fleet = read_stored(unlearned, split_table, copies=copies, models=settings.models)
+    fleet = read_stored(unlearned, split_table, models=settings.models)
     # The retrained fleet is the same for every original model, and so are its measures, but for relearn time.
     seed = seed_of(settings.seed, "measures", 0 if method == "retrain" else original, method)
     found = measures_of(fleet, oracle_fleet, seed=seed, replicates=settings.replicates)
@@ -77,8 +76,8 @@ def relearn_times(relearned: Sequence[Path], start: StoredFleet) -> dict[str, In
     target = float(np.logaddexp(0, -start.confidences("forget")[0]).mean())
     losses = [read_npz(path)["loss"] for path in relearned]
     *own, retrained = (relearn.epochs(of_fleet, target) for of_fleet in losses)
-    most = losses[-1].shape[1] - 1
-    return relearn.intervals(own[0] if own else np.zeros_like(retrained), retrained, most=most)
+    unlearned = own[0] if own else np.zeros_like(retrained)
+    return relearn.intervals(unlearned, retrained, max_epochs=losses[-1].shape[1] - 1)
 
 
 def known(interval: Interval) -> dict[str, float | None]:

@@ -6,9 +6,7 @@ from pydantic import BaseModel
 
 from random_mask.experiment.config import Experiment
 from random_mask.report import figures
-from random_mask.report.measures import correlations
 from random_mask.report.names import ALL, LARGE, MAIN
-from random_mask.report.study import fleets_of
 from random_mask.stages.command import Input, Output, progress, run
 from random_mask.stages.reported import read_studies
 
@@ -25,22 +23,14 @@ def main(*, settings: Settings, results: list[Input], output: list[Output]) -> N
     `results` are the files of `report.names.RESULTS` of every experiment, in a folder of its name.
     """
     studies = read_studies(settings.experiments, results)
-    panels, everything, large = [studies[name] for name in MAIN], studies[ALL], studies[LARGE]
-    shown = panels[-1]
-    drawn, judged = shown.experiment.drawn(), [*shown.experiment.drawn(), "original", "retrain"]
-    fleets = fleets_of(shown.examples, judged)
-    drawings = {
+    panels = [studies[name] for name in MAIN]
+    of_all = figures.of_study(studies[ALL])
+    drawings = figures.of_study(panels[-1]) | {
         "scores": lambda: figures.scores_by_data(panels),
         "shift_spread": lambda: figures.shift_spreads(panels),
         "mask_ratio": lambda: figures.mask_ratios(panels),
-        "ablations": lambda: figures.ablations(
-            everything.comparisons, everything.experiment.ablations(), everything.labels
-        ),
-        "agreement": lambda: figures.agreement(correlations(everything.measures, everything.scores)),
-        "by_n": lambda: figures.by_n(large.scores_by_n, large.experiment.drawn(), large.labels),
-        "confidences": lambda: figures.confidences(fleets, drawn, shown.labels),
-        "epsilons": lambda: figures.epsilons(fleets, drawn, shown.labels),
-        "training": lambda: figures.training(fleets, drawn, shown.labels),
+        "by_n": figures.of_study(studies[LARGE])["by_n"],
+        **{name: of_all[name] for name in ("ablations", "agreement")},
     }
     for path in output:
         figures.save(drawings[path.stem](), path)

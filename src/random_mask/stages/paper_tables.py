@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 import yaml
 from pydantic import BaseModel
@@ -11,7 +9,6 @@ from pydantic import BaseModel
 from random_mask.artifacts.files import read_text, write_text
 from random_mask.experiment.config import Experiment
 from random_mask.report import numbers, tables
-from random_mask.report.agreement import parse_scores, read_table
 from random_mask.report.claims import Results, asked_of, judge, read_claims
 from random_mask.report.names import ALL, MAIN
 from random_mask.report.study import Study
@@ -73,14 +70,14 @@ def main(
     write_text(verdicts, pd.concat(each).to_csv(index=False, lineterminator="\n", float_format="%.6f"))
 
     def compared() -> list[tuple[Study, pd.DataFrame, pd.DataFrame]]:
-        own = {path.parent.name: path for path in results if path.name == "scores.csv"}
-        theirs = {path.parent.name: path for path in reference if path.name == "scores.csv"}
-        there = [name for name in settings.run if name in theirs]
-        return [(studies[name], _scores(own[name]), _scores(theirs[name])) for name in there]
+        rows = ["method", "original"]
+        theirs = {path.parent.name: pd.read_csv(path).set_index(rows) for path in reference}
+        there = [studies[name] for name in settings.run if name in theirs]
+        return [(study, study.scores.set_index(rows), theirs[study.name]) for study in there]
 
     texts = {
         "scores": lambda: tables.scores(main_ones),
-        "all_scores": lambda: tables.all_scores(everything),
+        "all_scores": lambda: tables.scores(everything, everything=True, page=tables.PAGE),
         "measures": lambda: tables.measures(main_ones),
         "more_measures": lambda: tables.measures(main_ones, main=False),
         "all_measures": lambda: tables.measures(everything, everything=True, page=tables.PAGE),
@@ -96,10 +93,6 @@ def main(
     for path in tabulars:
         write_text(path, texts[path.stem]())
     progress(f"{len(found)} numbers")
-
-
-def _scores(path: Path) -> pd.DataFrame:
-    return read_table(path, parse_scores)
 
 
 def _plain_masks(study: Study) -> dict[str, pd.DataFrame]:

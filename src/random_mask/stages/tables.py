@@ -7,7 +7,6 @@ import pandas as pd
 from random_mask.artifacts.files import write_text
 from random_mask.experiment.config import Experiment
 from random_mask.report import summary
-from random_mask.report.agreement import parse_comparisons, parse_judged_claims, parse_scores, read_table
 from random_mask.report.labels import Labels
 from random_mask.report.tables import escape, tabular
 from random_mask.stages.command import Input, Output, progress, run
@@ -27,20 +26,17 @@ def main(
     """Write each table that is asked for, by the name of the file, in the form that its suffix says."""
     labels = Labels(settings)
     tables = {
-        "scores": ("Scores", summary.scores(read_table(scores, parse_scores))),
-        "comparisons": (
-            "Paired differences",
-            summary.comparisons(read_table(comparisons, parse_comparisons)),
-        ),
+        "scores": ("Scores", summary.scores(pd.read_csv(scores).set_index(["method", "original"]))),
+        "comparisons": ("Paired differences", summary.comparisons(pd.read_csv(comparisons))),
         "measures": ("Other measures", summary.measures(pd.read_csv(measures))),
-        "masks": ("Masked weights", summary.masks(pd.read_csv(masks))),
+        "masks": ("Masked weights", summary.masks(pd.read_csv(masks), labels)),
         "cost": ("Cost of training", summary.cost(pd.read_csv(costs))),
-        "claims": ("Claims", summary.claims(read_table(claims, parse_judged_claims))),
+        "claims": ("Claims", summary.claims(pd.read_csv(claims))),
     }
     for path in output:
         title, rows = tables[path.stem]
         named = {name: rows[name].map(labels.known) for name in ("method", "against") if name in rows}
-        rows = rows.assign(**named).rename(columns=labels.known)
+        rows = rows.assign(**named)
         match path.suffix:
             case ".csv":
                 write_text(path, rows.to_csv(index=False, lineterminator="\n"))

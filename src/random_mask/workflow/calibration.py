@@ -55,10 +55,8 @@ def rates(experiment: Experiment, seconds: float) -> dict[str, float]:
     )
 
     def train(stack: Stack, batch: int) -> int:
-        taken, splits = (
-            recipe.model_copy(update={"batch": batch}),
-            {"retain": np.arange(count // batch * batch)},
-        )
+        taken = recipe.model_copy(update={"batch": batch})
+        splits = {"retain": np.arange(count // batch * batch)}
         rngs = [np.random.default_rng(0)]
         fit(stack, images, splits, taken, recipe.objective, rngs=rngs, precision=precision)
         return len(splits["retain"])

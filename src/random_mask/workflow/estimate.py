@@ -57,8 +57,9 @@ def report(configfile: Path, cores: int | None, seconds: float) -> str:
         InputError: in one line, if the experiment cannot be planned here.
     """
     experiment, here = load(configfile), machine()
-    jobs, cores = planned(experiment, configfile), cores or int(here["cores"])
-    rates, memory = calibrate(configfile, processes=int(here["cores"]), seconds=seconds)
+    jobs, usable = planned(experiment, configfile), usable_cores()
+    cores = cores or usable
+    rates, memory = calibrate(configfile, processes=usable, seconds=seconds)
     spent, wall = predict(jobs, rates, cores)
     at_once = min(cores, sum(job.work.trains for job in jobs))
     # A job holds the data set as it is read and as it is used.
@@ -76,7 +77,7 @@ def report(configfile: Path, cores: int | None, seconds: float) -> str:
     lines = [
         f"{experiment.experiment}: {len(jobs)} jobs, which train {models} models",
         f"a core of this machine ({here['processor']}) trains on {speed:.0f} images a second "
-        f"while all {here['cores']} do",
+        f"while {'all ' if usable > 1 else ''}{usable} do",
         "",
         *(f"{name:<18}{value:<9}{comment}".rstrip() for name, value, comment in rows),
         "",
@@ -85,6 +86,11 @@ def report(configfile: Path, cores: int | None, seconds: float) -> str:
     if not experiment.data.forgotten:
         lines.append(f"The forget set's size is not known yet: {UNKNOWN:.0%} of the training images assumed.")
     return "\n".join(lines)
+
+
+def usable_cores() -> int:
+    """Return how many processors this process may use: not always all of the machine, as under SLURM."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def dry_run(configfile: Path) -> list[Any]:

@@ -27,13 +27,15 @@ from random_mask.data.splits import read_files, read_split
 from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, Method, load
 from random_mask.methods.own.function import check, files_of, located
-from random_mask.metrics.competition import epsilons, logit_scaled_confidence
-from random_mask.metrics.intervals import SMALLEST_FLEET, Fleet, paired_difference, score_intervals
+from random_mask.metrics.competition import epsilons
+from random_mask.metrics.intervals import SMALLEST_FLEET, Fleet, Interval, paired_difference, score_intervals
 from random_mask.metrics.spread import shift, spread_ratio
 from random_mask.report import page
 from random_mask.report.agreement import parse_scores
 from random_mask.seeds import seed_of
+from random_mask.stages.judging import StoredFleet
 from random_mask.training.cost import Work, seconds
+from random_mask.workflow.estimate import usable_cores
 from random_mask.workflow.experiments import REFERENCE
 from random_mask.workflow.paths import Plan
 from random_mask.workflow.progress import columns, duration
@@ -44,6 +46,10 @@ ROLE = "try/original-0"
 """The fleet of a function, from which the randomness of its models follows."""
 COMPARED = ("finetune", "random_mask")
 """Methods that a function is compared with, where the authors' experiment has them."""
+OWN = "tried"
+"""What the function is called beside the methods that it is compared with; none of the authors' is."""
+TRAINED = {"output": "npz", "cost": "json"}
+"""Options of stages that train, and the kind of file that each names."""
 SPLITS = ("retain", "forget", "test")
 
 Say = Callable[[str], None]
@@ -117,7 +123,7 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     original.options["original"] = 0
     original.inputs |= {"images": [images], "split-table": [table]}
     original.outputs |= {"weights": "original/0.safetensors"}
-    original.outputs |= {name: f"fleets/original/0/models.{kind}" for name, kind in FLEET.items()}
+    original.outputs |= {name: f"fleets/original/0/models.{kind}" for name, kind in TRAINED.items()}
     weights = original.made(folders, say)[0]
 
     path, name = located(trial.function)
@@ -128,21 +134,20 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
         job.inputs |= {"images": [images], "split-table": [table], "weights": [weights]}
         job.sources["files"] = [*files_of(path), *map(Path, [study.data.groups] if study.data.groups else [])]
         stem = f"functions/{path.stem}.{name}/models-{model:04d}"
-        job.outputs |= {output: f"{stem}.{kind}" for output, kind in FLEET.items()}
+        job.outputs |= {output: f"{stem}.{kind}" for output, kind in TRAINED.items()}
         jobs.append(job)
-    cores = trial.cores or _cores()
+    cores = trial.cores or usable_cores()
     say(f"unlearning {models} models by {trial.function}, {min(cores, models)} at a time")
     shards = [made[0] for made in _all_made(jobs, folders[1:], cores, trial.timeout, say)]
     say("judging them")
-    judged = _judged(study, examples, counts, shards, kept)
+    compared = _compared(study, examples, shards)
+    judged = _judged(study, compared, counts, shards)
+    mine = Method.model_validate({"function": trial.function, "title": name})
+    text = _page(study, mine, compared, examples, judged, shards, images, table)
     place = folders[-1] / "functions" / f"{path.stem}.{name}" / "report.html"
-    write_text(place, _page(study, trial, name, examples, shards, judged, images, table, kept))
+    write_text(place, text)
     found = {"function": trial.function, "experiment": study.experiment, "models": models}
     return found | judged | {"page": str(place)}
-
-
-FLEET = {"output": "npz", "cost": "json"}
-"""Options of stages that train, and the kind of file that each names."""
 
 
 class Job:
@@ -196,7 +201,7 @@ class Job:
 
     def _run(self, arguments: Sequence[str], log: Path, timeout: float | None) -> None:
         """Run it in a process of one thread; what it prints goes to a file."""
-        here = str(Path(__file__).parents[2])
+        here = str(Path(__file__).parents[1])
         paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", f"random_mask.stages.{self.stage}", *arguments]
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -257,10 +262,6 @@ def _all_made(
     return [made[at] for at in range(len(jobs))]
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _check_same_data(
     table: Path, examples: Mapping[str, np.ndarray], counts: Mapping[str, int], kept: Path
 ) -> None:
@@ -272,127 +273,133 @@ def _check_same_data(
         raise InputError(f"{table}: other images than those of {kept}; is the data set another version?")
 
 
+@dataclass(frozen=True)
+class Compared:
+    """The function's fleet and those of the authors that it is set beside, of as many models.
+
+    Attributes:
+        fleets: by name, `OWN` first, `retrain` last.
+        oracle: what all are judged against.
+        scores: intervals of each fleet; see `score_intervals`.
+        differences: of the function's score less each other method's.
+        accuracy: of the function's models on each split, on average.
+        kept: the authors' scores, by method.
+    """
+
+    fleets: Mapping[str, Fleet]
+    oracle: Fleet
+    scores: Mapping[str, Mapping[str, Interval]]
+    differences: Mapping[str, Interval]
+    accuracy: Mapping[str, float]
+    kept: Any
+
+
+def _compared(study: Experiment, examples: Mapping[str, np.ndarray], shards: Sequence[Path]) -> Compared:
+    arrays, models = read_fleet(shards), len(shards)
+
+    def stored(prefix: str) -> Fleet:
+        names = ("confidences", "retain_accuracy", "test_accuracy")
+        return Fleet(*(examples[f"{prefix}{name}"][:models] for name in names))
+
+    own = StoredFleet(arrays, {"forget": examples["oracle/label"]})
+    others = [name for name in COMPARED if f"{name}/0/confidences" in examples]
+    fleets = {OWN: own.with_confidences(own.confidences("forget"))}
+    fleets |= {name: stored(f"{name}/0/") for name in (*others, "retrain")}
+    oracle = stored("oracle/oracle_")
+    options: dict[str, Any] = {"replicates": study.replicates, "workers": usable_cores()}
+    options["seed"] = seed_of(study.seed, "intervals", 0, ROLE)
+    kept = pd.read_csv(REFERENCE / study.experiment / "scores.csv").query("original == 0")
+    return Compared(
+        fleets,
+        oracle,
+        scores={name: score_intervals(fleet, oracle, **options) for name, fleet in fleets.items()},
+        differences={
+            name: paired_difference(fleets[OWN], fleets[name], oracle, **options)["score"] for name in others
+        },
+        accuracy={split: float(own.accuracy(split).mean()) for split in SPLITS},
+        kept=kept.set_index("method"),
+    )
+
+
 def _judged(
-    study: Experiment,
-    examples: Mapping[str, np.ndarray],
-    counts: Mapping[str, int],
-    shards: Sequence[Path],
-    kept: Path,
+    study: Experiment, compared: Compared, counts: Mapping[str, int], shards: Sequence[Path]
 ) -> dict[str, Any]:
     """Return what is found of a fleet; see `attempt`."""
-    arrays, n = read_fleet(shards), len(shards)
-    fleet, oracle = _fleet(shards, examples["oracle/label"]), _stored(examples, "oracle/oracle_", n)
-    options: dict[str, Any] = {"replicates": study.replicates, "workers": _cores()}
-    options["seed"] = seed_of(study.seed, "intervals", 0, ROLE)
-    intervals = score_intervals(fleet, oracle, **options)
-    others = [name for name in COMPARED if f"{name}/0/confidences" in examples]
-    differences = {
-        name: paired_difference(fleet, _stored(examples, f"{name}/0/", n), oracle, **options)["score"]
-        for name in others
-    }
-    retrained = parse_scores(read_text(kept / "scores.csv")).xs("retrain", level="method")
+    own, oracle, intervals = compared.fleets[OWN], compared.oracle, compared.scores[OWN]
     works = [work for shard in shards for work in read_works(shard.with_suffix(".json"))]
     speed = read_speed(REFERENCE / "speed.json")
     passed, steps = study.training.images_passed(counts), study.training.steps(counts)
     whole = seconds(Work(passed, steps, works[0].flops, works[0].weights), speed)
+    retrained = compared.kept.loc["retrain"]
     return {
         **{name: asdict(interval) for name, interval in intervals.items()},
-        "ceiling": score_intervals(_stored(examples, "retrain/0/", n), oracle, **options)["score"].estimate,
-        "accuracy": {split: float(arrays[f"accuracy_{split}"].mean()) for split in SPLITS},
-        "retrained_accuracy": {split: float(retrained[f"{split}_accuracy"].iloc[0]) for split in SPLITS},
-        "shift": asdict(shift(fleet.confidences, oracle.confidences)),
-        "spread": asdict(spread_ratio(fleet.confidences, oracle.confidences)),
+        "ceiling": compared.scores["retrain"]["score"].estimate,
+        "accuracy": dict(compared.accuracy),
+        "retrained_accuracy": {split: float(retrained[f"{split}_accuracy"]) for split in SPLITS},
+        "shift": asdict(shift(own.confidences, oracle.confidences)),
+        "spread": asdict(spread_ratio(own.confidences, oracle.confidences)),
         "cost": float(np.mean([seconds(work, speed) for work in works])) / whole,
         "measured_seconds": float(np.mean([read_record(shard)["wall_seconds"] for shard in shards])),
-        "differences": {name: asdict(interval) for name, interval in differences.items()},
-        "place": _place(intervals["score"].estimate, study, n),
+        "differences": {name: asdict(interval) for name, interval in compared.differences.items()},
+        "place": _place(intervals["score"].estimate, study, len(shards)),
     }
 
 
 def _page(
     study: Experiment,
-    trial: Trial,
-    name: str,
+    own: Method,
+    compared: Compared,
     examples: Mapping[str, np.ndarray],
-    shards: Sequence[Path],
     judged: Mapping[str, Any],
+    shards: Sequence[Path],
     images: Path,
     table: Path,
-    kept: Path,
 ) -> str:
     """Return a page for the browser: the function beside the authors' methods of the same N."""
-    n, options = len(shards), {"replicates": study.replicates, "seed": study.seed, "workers": _cores()}
-    own = Method.model_validate(
-        {"function": trial.function, "title": name, "compare_with": list(judged["differences"])}
-    )
-    others = {method: of for method, of in study.methods.items() if method in judged["differences"]}
-    update = {
-        "methods": {name: own, **others},
-        "models": n,
-        "ratio_sweep": None,
-        "search": None,
-        "tuned": None,
+    models, whole = len(shards), float(compared.kept.loc["retrain", "seconds_per_model"])
+    own_row = pd.Series({"forget_accuracy": compared.accuracy["forget"]})
+    own_row["seconds_per_model"] = judged["cost"] * whole
+    arrays = {
+        key: of[:models] if of.ndim > 1 else of for key, of in examples.items() if key.startswith("oracle/")
     }
-    experiment = study.model_copy(update=update)
-    fleets = {method: _stored(examples, f"{method}/0/", n) for method in [*others, "retrain"]}
-    oracle = _stored(examples, "oracle/oracle_", n)
-    fleets = {name: _fleet(shards, examples["oracle/label"]), **fleets}
-    table_of: Any = pd.read_csv(kept / "scores.csv").query("original == 0").set_index("method")
-    arrays = {key: of[:n] if of.ndim > 1 else of for key, of in examples.items() if key.startswith("oracle/")}
-    whole = float(table_of.loc["retrain", "seconds_per_model"])
     rows = []
-    for method, fleet in fleets.items():
-        found = score_intervals(fleet, oracle, **options)
-        row = {"method": method, "original": 0, "n_models": n}
+    for method, fleet in compared.fleets.items():
+        row = {"method": method, "original": 0, "n_models": models}
         for quantity in ("score", "forgetting_quality"):
-            one = found[quantity]
+            one = compared.scores[method][quantity]
             row |= {quantity: one.estimate, f"{quantity}_low": one.low, f"{quantity}_high": one.high}
-        forget = judged["accuracy"]["forget"] if method == name else table_of.loc[method, "forget_accuracy"]
-        row |= {"retain_accuracy": fleet.retain_accuracy.mean(), "forget_accuracy": forget}
-        cost = judged["cost"] * whole if method == name else table_of.loc[method, "seconds_per_model"]
-        rows.append(row | {"test_accuracy": fleet.test_accuracy.mean(), "seconds_per_model": cost})
+        row |= {"retain_accuracy": fleet.retain_accuracy.mean(), "test_accuracy": fleet.test_accuracy.mean()}
+        of_all = own_row if method == OWN else compared.kept.loc[method]
+        rows.append(row | {key: of_all[key] for key in own_row.index})
         arrays[f"{method}/0/confidences"] = fleet.confidences
-        arrays[f"{method}/0/epsilons"] = epsilons(fleet.confidences, oracle.confidences)
+        arrays[f"{method}/0/epsilons"] = epsilons(fleet.confidences, compared.oracle.confidences)
+    differences = [
+        {"a": OWN, "b": other, "original": 0, "quantity": "score", "difference": of.estimate}
+        | {"low": of.low, "high": of.high}
+        for other, of in compared.differences.items()
+    ]
     record = read_record(shards[0])
     environment = {
         key: str(value) for part in ("machine", "computed", "versions") for key, value in record[part].items()
     }
+    known = read_text(REFERENCE / study.experiment / "run.json")
+    others = {method: study.methods[method] for method in compared.differences}
+    update = {"methods": {OWN: own, **others}, "models": models}
     return page.page(
         read_text(Path(page.__file__).with_suffix(".html")),
-        experiment,
+        study.model_copy(update=update | {"ratio_sweep": None, "search": None, "tuned": None}),
         scores=pd.DataFrame(rows),
         comparisons=pd.DataFrame(
-            [
-                {"a": name, "b": other, "original": 0, "quantity": "score", "difference": of["estimate"]}
-                | {"low": of["low"], "high": of["high"]}
-                for other, of in judged["differences"].items()
-            ],
-            columns=["a", "b", "original", "quantity", "difference", "low", "high"],
+            differences, columns=["a", "b", "original", "quantity", "difference", "low", "high"]
         ),
         claims=None,
-        costs=pd.DataFrame([{"fleet": name, "models": n, "seconds": n * judged["cost"] * whole}]),
-        found={
-            "environment": environment,
-            "reference": json.loads(read_text(kept / "run.json"))["reference"],
-        },
+        costs=pd.DataFrame([{"fleet": OWN, "models": models, "seconds": models * judged["cost"] * whole}]),
+        found={"environment": environment, "reference": json.loads(known)["reference"]},
         arrays=arrays,
         pixels=read_npz(images)["pixels"],
         files=read_files(read_text(table)),
         figures={},
     )
-
-
-def _fleet(shards: Sequence[Path], labels: np.ndarray) -> Fleet:
-    """Return a fleet as the metric takes it, of its shards."""
-    arrays = read_fleet(shards)
-    confidences = np.stack([logit_scaled_confidence(one, labels) for one in arrays["logits_forget"]])
-    return Fleet(confidences, arrays["accuracy_retain"], arrays["accuracy_test"])
-
-
-def _stored(examples: Mapping[str, np.ndarray], prefix: str, models: int) -> Fleet:
-    """Return the first models of a fleet of the authors, of `examples.npz`."""
-    names = ("confidences", "retain_accuracy", "test_accuracy")
-    return Fleet(*(examples[f"{prefix}{name}"][:models] for name in names))
 
 
 def _place(score: float, study: Experiment, models: int) -> dict[str, Any] | None:
@@ -403,8 +410,8 @@ def _place(score: float, study: Experiment, models: int) -> dict[str, Any] | Non
     found: dict[str, Any] | None = None
     for path in sorted(REFERENCE.glob("*/config.yaml")):
         other = load(path)
-        same = all(getattr(other, key) == getattr(study, key) for key in ("seed", "training", "network"))
-        if same and Plan(other).data == Plan(study).data and other.models == models and not other.search:
+        same = Plan(other).differs_from(Plan(study)) is None and other.models == models
+        if same and not other.search:
             table = parse_scores(read_text(path.with_name("scores.csv"))).xs(0, level="original")["score"]
             table = table.drop(["original", "retrain"]).sort_values(ascending=False)
             if found is None or len(table) > found["of"] - 1:
@@ -439,7 +446,7 @@ def shown(found: Mapping[str, Any]) -> str:
         ),
     ]
     for name, difference in found["differences"].items():
-        rows.append((f"score less {name}'s", interval(difference, "+.3f")))
+        rows.append((f"score less {name}'s", interval(difference, "+z.3f")))
     place = found["place"]
     if place:
         near = ", ".join(f"{title} {score:.3f}" for title, score in place["beside"].items())
