@@ -44,7 +44,7 @@ def main() -> None:
             fleets = [draw(rng, options.models, each, shared) for each in (shifted, means)]
             resampling = {"seed": seed, "replicates": options.replicates}
             intervals = ulira.intervals(*fleets, **resampling)
-            intervals |= klom.intervals(*fleets, part="forget", **resampling)
+            intervals |= klom.intervals(*fleets, split="forget", **resampling)
             for name, each in intervals.items():
                 found.setdefault(name, []).append((each.estimate, each.low, each.high))
         for name, rows in found.items():
