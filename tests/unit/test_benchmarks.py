@@ -24,10 +24,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark():
     """Return a function that imports a benchmark by its name."""
     torch.set_num_threads(1)
-    monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module
 
 

@@ -15,9 +15,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def gpu(monkeypatch):
+def gpu():
     torch.set_num_threads(1)
-    monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module("gpu")
 
 
