@@ -26,6 +26,7 @@ METHODS = ["original", "finetune", "random_mask", "random_mask_described", "rand
 
 def test_the_default_profile_is_loaded(finished):
     assert "Using workflow specific profile profiles/default" in finished.printed
+    assert not list(finished.root.glob(".snakemake/conda/*"))  # which only `--sdm conda` asks for
 
 
 def test_scores(finished):
