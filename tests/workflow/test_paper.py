@@ -52,12 +52,6 @@ def test_figures_and_paper_are_the_same_bytes_again(kept):
     assert "Nothing to be done" in kept.snakemake(*KEPT_ALONE, config=None).stdout
 
 
-def test_no_sentence_depends_on_a_condition(kept):
-    sources = [*(kept.root / "paper").rglob("*.tex")]
-    assert sources
-    assert not [path.name for path in sources if r"\if" in path.read_text()]
-
-
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
