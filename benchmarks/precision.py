@@ -62,7 +62,7 @@ BETWEEN = (
 )
 """What computes in a ResNet-18 (`training.stacking`): matrix products, and everything between them."""
 
-Arrays = Mapping[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def rounded(tensor: torch.Tensor) -> torch.Tensor:
@@ -88,7 +88,9 @@ class EmulatedAutocast(TorchFunctionMode):
         if not self.enabled or function not in PRODUCTS + BETWEEN:
             return function(*arguments, **options)
         if function in PRODUCTS:
-            arguments = [rounded(given) if isinstance(given, torch.Tensor) else given for given in arguments]
+            arguments = tuple(
+                rounded(given) if isinstance(given, torch.Tensor) else given for given in arguments
+            )
         return rounded(function(*arguments, **options))
 
 
@@ -109,7 +111,7 @@ def in_bf16(experiment: Experiment, models: int, folder: Path) -> dict[str, Arra
         What the stages keep, by fleet.
     """
     plan = Plan(experiment)
-    common = {"seed": experiment.seed, "network": experiment.network, "precision": "bf16"}
+    common: dict[str, Any] = {"seed": experiment.seed, "network": experiment.network, "precision": "bf16"}
     files = {
         "images": Path(plan.path("data/images.npz")),
         "split_table": Path(plan.path("data/split.csv")),

@@ -33,7 +33,8 @@ def training_speed(network: Stack, seconds: float) -> tuple[Speed, int]:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
     images = torch.randn(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (BATCH,))
-    passes, moves = [], []
+    passes: list[float] = []
+    moves: list[float] = []
     until = time.process_time() + seconds
     while len(moves) < 4 or time.process_time() < until:
         begun = time.process_time()
