@@ -43,6 +43,7 @@ from training import FULL, SIZE, Baseline, fit_for, random_images, stack_of
 
 from random_mask.artifacts.files import read_npz, read_text, write_npz, write_text
 from random_mask.artifacts.machine import machine
+from random_mask.artifacts.shards import read_fleet
 from random_mask.data.splits import read_split
 from random_mask.methods import catalogue
 from random_mask.methods.random_mask import RandomMask, draw_masks
@@ -553,8 +554,8 @@ def cifar10(options: argparse.Namespace, report: Report) -> str:
         report.add(name, told | {name: float(saved[f"accuracy_{name}"].mean()) for name in splits})
 
     def done(role: str) -> dict[str, np.ndarray]:
-        shards = [read_npz(path) for path in sorted(folder.glob(f"{role}-*.npz"))]
-        return {name: np.concatenate([each[name] for each in shards]) for name in shards[0]} if shards else {}
+        paths = sorted(folder.glob(f"{role}-*.npz"))
+        return read_fleet(paths) if paths else {}
 
     def start(index: int) -> dict[str, np.ndarray]:
         return initial(RESNET18, images.classes, index)

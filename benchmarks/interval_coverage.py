@@ -114,14 +114,14 @@ def simulate_difference(n_models, n_examples, simulations, replicates, seed=0):
     return covered / simulations, np.mean(widths), np.mean(unpaired)
 
 
-def main():
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=16)
     parser.add_argument("--examples", type=int, default=60)
     parser.add_argument("--simulations", type=int, default=60)
     parser.add_argument("--replicates", type=int, default=20)
     parser.add_argument("--population", choices=POPULATIONS, help="only this one")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     size = (options.models, options.examples, options.simulations, options.replicates)
     print("N = {}, {} examples, {} simulations, {} replicates".format(*size))
     print(

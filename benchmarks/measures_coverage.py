@@ -25,14 +25,14 @@ def draw(rng: np.random.Generator, models: int, means: np.ndarray, shared: float
     return Fleet(means + noise, np.ones(models), np.ones(models))
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Draw, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=16)
     parser.add_argument("--examples", type=int, default=40)
     parser.add_argument("--draws", type=int, default=120)
     parser.add_argument("--replicates", type=int, default=60)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print("| models | examples | shift | shared | measure | mean | sd | half width | coverage |")
     print("|---|---|---|---|---|---|---|---|---|")
     for shift, shared in KINDS:
@@ -44,7 +44,7 @@ def main() -> None:
             fleets = [draw(rng, options.models, each, shared) for each in (shifted, means)]
             resampling = {"seed": seed, "replicates": options.replicates}
             intervals = ulira.intervals(*fleets, **resampling)
-            intervals |= klom.intervals(*fleets, part="forget", **resampling)
+            intervals |= klom.intervals(*fleets, split="forget", **resampling)
             for name, each in intervals.items():
                 found.setdefault(name, []).append((each.estimate, each.low, each.high))
         for name, rows in found.items():

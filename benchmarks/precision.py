@@ -26,7 +26,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from scipy import stats
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -36,14 +35,21 @@ from random_mask.artifacts.shards import read_fleet
 from random_mask.data.splits import read_split
 from random_mask.errors import InputError
 from random_mask.experiment.config import Experiment, load
-from random_mask.metrics.intervals import CONFIDENCE, Fleet, Interval, paired_difference, score_intervals
+from random_mask.metrics.intervals import (
+    CONFIDENCE,
+    Fleet,
+    Interval,
+    interval_of_mean,
+    paired_difference,
+    score_intervals,
+)
 from random_mask.stages import retrain, unlearn
 from random_mask.stages.judging import StoredFleet
 from random_mask.workflow.paths import Plan, shards
 
 METHOD = "random_mask"
 FLEETS = (METHOD, "retrain")
-PARTS = ("retain", "forget", "test")
+SPLITS = ("retain", "forget", "test")
 ENDS = {"output": "npz", "cost": "json"}
 
 PRODUCTS = (torch.conv2d, torch.bmm, torch.baddbmm)
@@ -56,7 +62,7 @@ BETWEEN = (
 )
 """What computes in a ResNet-18 (`training.stacking`): matrix products, and everything between them."""
 
-Arrays = Mapping[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def rounded(tensor: torch.Tensor) -> torch.Tensor:
@@ -82,7 +88,9 @@ class EmulatedAutocast(TorchFunctionMode):
         if not self.enabled or function not in PRODUCTS + BETWEEN:
             return function(*arguments, **options)
         if function in PRODUCTS:
-            arguments = [rounded(given) if isinstance(given, torch.Tensor) else given for given in arguments]
+            arguments = tuple(
+                rounded(given) if isinstance(given, torch.Tensor) else given for given in arguments
+            )
         return rounded(function(*arguments, **options))
 
 
@@ -103,7 +111,7 @@ def in_bf16(experiment: Experiment, models: int, folder: Path) -> dict[str, Arra
         What the stages keep, by fleet.
     """
     plan = Plan(experiment)
-    common = {"seed": experiment.seed, "network": experiment.network, "precision": "bf16"}
+    common: dict[str, Any] = {"seed": experiment.seed, "network": experiment.network, "precision": "bf16"}
     files = {
         "images": Path(plan.path("data/images.npz")),
         "split_table": Path(plan.path("data/split.csv")),
@@ -152,7 +160,7 @@ def scores(fleets: Mapping[str, Fleet], arrays: Mapping[str, Arrays], experiment
             fleets[name], fleets[oracle], seed=experiment.seed, replicates=experiment.replicates
         )
         cells = [name, oracle, shown(found["forgetting_quality"]), shown(found["score"])]
-        cells += [f"{arrays[name][f'accuracy_{part}'].mean():.4f}" for part in PARTS]
+        cells += [f"{arrays[name][f'accuracy_{split}'].mean():.4f}" for split in SPLITS]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -173,22 +181,14 @@ def differences(
             replicates=experiment.replicates,
         )
         rows = {quantity.replace("_", " "): shown(interval, "+") for quantity, interval in found.items()}
-        for part in PARTS:
-            change = arrays[half][f"accuracy_{part}"] - arrays[full][f"accuracy_{part}"]
-            rows[f"{part} accuracy"] = shown(mean_interval(change), "+")
+        for split in SPLITS:
+            change = arrays[half][f"accuracy_{split}"] - arrays[full][f"accuracy_{split}"]
+            rows[f"{split} accuracy"] = shown(interval_of_mean(change), "+")
         same, other = apart(fleets[half].confidences, fleets[full].confidences)
         rows["confidences, same seed, median distance"] = f"{same:.3f}"
         rows["confidences, another seed in fp32, median distance"] = f"{other:.3f}"
         columns.append(rows)
     return [*lines, *(f"| {row} | {' | '.join(column[row] for column in columns)} |" for row in columns[0])]
-
-
-def mean_interval(values: np.ndarray) -> Interval:
-    """Return the mean of independent values with its t interval."""
-    mean = float(values.mean())
-    error = float(values.std(ddof=1)) / len(values) ** 0.5
-    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
-    return Interval(mean, mean - margin, mean + margin)
 
 
 def apart(half: np.ndarray, full: np.ndarray) -> tuple[float, float]:

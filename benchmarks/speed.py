@@ -18,14 +18,13 @@ from pathlib import Path
 
 import torch
 from torch.nn import functional
+from training import SIZE, stack_of
 
 from random_mask.artifacts.machine import machine, versions
 from random_mask.training.cost import BACKWARD, Speed, Work, seconds
-from random_mask.training.fleet import initial
-from random_mask.training.networks import NETWORKS
 from random_mask.training.stacking import Stack
 
-BATCH, SIZE = 64, 32
+BATCH = 64
 
 
 def training_speed(network: Stack, seconds: float) -> tuple[Speed, int]:
@@ -34,7 +33,8 @@ def training_speed(network: Stack, seconds: float) -> tuple[Speed, int]:
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
     images = torch.randn(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (BATCH,))
-    passes, moves = [], []
+    passes: list[float] = []
+    moves: list[float] = []
     until = time.process_time() + seconds
     while len(moves) < 4 or time.process_time() < until:
         begun = time.process_time()
@@ -64,20 +64,13 @@ def product_flops_per_second(size: int = 1024, times: int = 30) -> float:
     return 2 * size**3 / min(taken)
 
 
-def cropped_resnet18() -> Stack:
-    """Return the network as it is trained, with random weights."""
-    network = Stack(NETWORKS["resnet18"], 10, image_size=SIZE)
-    network.load(0, initial(NETWORKS["resnet18"], 10, 1))
-    return network
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write reference/speed.json")
     parser.add_argument("--seconds", type=float, default=60, help="how long to measure (default 60)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    network = cropped_resnet18()
+    network = stack_of(1)
     measured, n_steps = training_speed(network, options.seconds)
     speed = {name: float(f"{value:.3g}") for name, value in asdict(measured).items()}
     found = {"machine": machine(), "versions": versions(), "threads": 1, "speed": speed}

@@ -49,6 +49,7 @@ SAMPLES = 2048
 FULL = {"images": 45_000, "epochs": 30}
 """The competition's recipe on CIFAR-10 shapes, for models an hour."""
 WAYS = ("baseline", "processes", "ours")
+CORES = os.cpu_count() or 1
 DISTURBED = 0.1
 """Share of all cores that others may use in a round that counts."""
 
@@ -106,7 +107,9 @@ class Baseline:
         self.net = RESNET18.build(CLASSES, seed=1).to(device)
         self.criterion = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-3)
-        self.running_loss, self.right, self.seen = 0.0, [0] * CLASSES, [0] * CLASSES
+        self.running_loss = 0.0
+        self.right: list[float] = [0] * CLASSES
+        self.seen: list[float] = [0] * CLASSES
         self.step()
 
     def _forever(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -238,7 +241,7 @@ def wait_for_quiet(patience: float) -> None:
     while time.perf_counter() < until:
         before = processor_seconds()
         time.sleep(3)
-        if not processor_seconds() - before > 3 * os.cpu_count() * DISTURBED / 2:
+        if not processor_seconds() - before > 3 * CORES * DISTURBED / 2:
             return
 
 
@@ -257,7 +260,7 @@ def take_turns(
             speeds[way], used = workers.train(way, seconds)
             own += used
     others = processor_seconds() - before - own
-    return speeds, max(0.0, others / (time.perf_counter() - begun) / os.cpu_count())
+    return speeds, max(0.0, others / (time.perf_counter() - begun) / CORES)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -266,7 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=8, help="of each turn (default 8)")
     parser.add_argument("--batch", type=int, default=64, help="images a step, of all (default 64)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of ours")
-    parser.add_argument("--cores", type=int, default=os.cpu_count(), help="processes of ours (default all)")
+    parser.add_argument("--cores", type=int, default=CORES, help="processes of ours (default all)")
     parser.add_argument("--patience", type=float, default=0, help="seconds to wait for quiet before a round")
     options = parser.parse_args(arguments)
     with Workers(options.cores, options.batch, options.precision) as workers:
@@ -275,13 +278,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def measure(workers: Workers, options: argparse.Namespace) -> None:
     baseline = Baseline(random_images(), options.batch, torch.device("cpu"))
-    print(f"{machine()['processor']}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print(f"{machine()['processor']}, {CORES} cores, torch {torch.__version__}")
     print(f"batches of {options.batch}; baseline: fp32, {torch.get_num_threads()} threads; ", end="")
     print(f"ours: {options.precision}, {options.cores} processes")
     print(
         f"{'images a second':<17}" + "".join(f"{way:>11}" for way in WAYS) + f"{'others use':>12}", flush=True
     )
-    every, quiet = [], []
+    every: list[dict[str, float]] = []
+    quiet: list[dict[str, float]] = []
     while len(quiet) < options.rounds and len(every) < 3 * options.rounds:
         wait_for_quiet(options.patience)
         turns = [WAYS[(len(every) + turn) % len(WAYS)] for turn in range(len(WAYS))]

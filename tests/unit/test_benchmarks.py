@@ -24,10 +24,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark():
     """Return a function that imports a benchmark by its name."""
     torch.set_num_threads(1)
-    monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module
 
 
@@ -64,9 +63,31 @@ def test_the_ratio_of_each_rule(benchmark):
     assert table[-1] == "| all | 4 | 3 | 10.0 | 10.0 | 1.00 |"
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in BENCHMARKS.glob("*.py")))
-def test_every_benchmark_loads(benchmark, name):
-    benchmark(name)
+def test_coverage_of_the_intervals_of_the_score(benchmark, capsys):
+    coverage, arguments = (
+        benchmark("interval_coverage"),
+        "--models 8 --examples 5 --simulations 2 --replicates 3",
+    )
+    coverage.main(arguments.split())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "N = 8, 5 examples, 2 simulations, 3 replicates"
+    rows = [line for line in lines[3:] if line.startswith("| ")]
+    assert len(rows) == len(coverage.POPULATIONS)
+    for row in rows:
+        assert re.fullmatch(r"\| [^|]+( \| \d+\.\d{4}){3}( \| (0|50|100)%){4} \| \d+\.\d{4} \|", row), row
+    assert re.match(r"Difference of two equal methods: covers 0 in \d+%; width \d\.\d+ paired, ", lines[-1])
+
+
+def test_coverage_of_the_intervals_of_the_measures(benchmark, capsys):
+    arguments = "--models 8 --examples 5 --draws 2 --replicates 3"
+    benchmark("measures_coverage").main(arguments.split())
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    measures = ("ulira_accuracy", "ulira_true_positives", "klom_forget_mean", "klom_forget_p95")
+    settings = [("0", "0"), ("2", "0"), ("2", "0.3")]
+    assert [(*row[2:4], row[4]) for row in rows] == [
+        (*setting, f"`{measure}`") for setting in settings for measure in measures
+    ]
+    assert all(row[-1] in ("0.00 |", "0.50 |", "1.00 |") for row in rows)
 
 
 def test_the_speed_of_a_core(benchmark, capsys):

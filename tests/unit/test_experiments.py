@@ -32,13 +32,6 @@ REPORTED = {
 }
 
 
-def test_every_configuration_is_an_experiment_of_its_name():
-    library = Library()
-    for path in (ROOT / "config").glob("*.yaml"):
-        if path.stem != "paper":
-            assert library.plan(path.stem).experiment.experiment == path.stem
-
-
 def test_an_experiment_is_read_and_checked_once_when_it_is_asked_for():
     checked = []
     library = Library(check=lambda plan: checked.append(plan.results))

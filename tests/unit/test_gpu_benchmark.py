@@ -15,9 +15,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def gpu(monkeypatch):
+def gpu():
     torch.set_num_threads(1)
-    monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module("gpu")
 
 
@@ -171,7 +170,7 @@ def test_without_snakemake_and_a_plan_the_workflow_is_skipped(gpu, tmp_path, mon
     assert run_part(gpu, tmp_path, "smoke")["summary"].startswith("skipped: there is no snakemake here")
 
 
-def test_no_part_keeps_the_next_from_running(gpu, tmp_path):
+def test_no_part_keeps_the_next_from_running(gpu, tmp_path, capsys):
     """One ends with an error, one is stopped, one runs; packages that are brought along are found."""
     wheels, plan = tmp_path / "wheels", tmp_path / "plan.json"
     wheels.mkdir()
@@ -179,16 +178,15 @@ def test_no_part_keeps_the_next_from_running(gpu, tmp_path):
         wheel.writestr("brought.py", "")
     done = tmp_path / "done"
     plan.write_text(json.dumps([job("a", f"import brought; open(r'{done}', 'w')", [], done)]))
-    folder = tmp_path / "out"
-    missing = ["--data", str(tmp_path / "nothing")]
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), str(folder), "--toy", "--plan", str(plan)]
-    command += ["--packages", str(wheels), *missing, "--parts", "cifar10", "smoke"]
-    printed = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    lines = printed[0].splitlines()
+    arguments = [str(tmp_path / "out"), "--toy", "--plan", str(plan), "--packages", str(wheels)]
+    arguments += ["--data", str(tmp_path / "nothing"), "--parts"]
+    gpu.main([*arguments, "cifar10", "smoke"])
+    lines = capsys.readouterr().out.splitlines()
     assert "nothing/split.csv: no such file" in lines[0]
     assert lines[0].startswith("cifar10: failed")
     assert lines[1].startswith("smoke: 1 of 1 jobs (")
-    assert "smoke: 1 of 1 jobs (before; delete smoke.json to run it again)" in printed[1]
+    gpu.main([*arguments, "smoke"])
+    assert "smoke: 1 of 1 jobs (before; delete smoke.json to run it again)" in capsys.readouterr().out
 
 
 def test_a_part_that_hangs_is_stopped(gpu, tmp_path, monkeypatch, capsys):

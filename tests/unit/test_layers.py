@@ -21,9 +21,13 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
 @pytest.fixture(scope="module")
-def imports() -> list[tuple[str, str]]:
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("random_mask", cache_dir=None)
+
+
+@pytest.fixture(scope="module")
+def imports(graph) -> list[tuple[str, str]]:
     """Return who imports whom, by names without that of the package."""
-    graph = grimp.build_graph("random_mask", cache_dir=None)
     return [
         (importer.removeprefix("random_mask."), imported.removeprefix("random_mask."))
         for importer in graph.modules
@@ -44,8 +48,7 @@ def test_nothing_imports_what_is_above_or_beside_it(imports):
     assert wrong == set()
 
 
-def test_no_module_imports_one_that_imports_it():
-    graph = grimp.build_graph("random_mask", cache_dir=None)
+def test_no_module_imports_one_that_imports_it(graph):
     for module in graph.modules:
         assert not graph.find_upstream_modules(module) & graph.find_downstream_modules(module), module
 

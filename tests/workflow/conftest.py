@@ -44,9 +44,13 @@ class Checkout:
 
     def plan(self, *arguments: str, config: str | Path | None = "config/smoke.yaml") -> str:
         """Return what a dry run prints."""
-        returncode, printed = dry_run(self.root, [*arguments, *given(config)])
+        returncode, printed = self.dry_run(*arguments, config=config)
         assert returncode == 0, printed
         return printed
+
+    def dry_run(self, *arguments: str, config: str | Path | None = "config/smoke.yaml") -> tuple[int, str]:
+        """Return the exit status of a dry run, and what it prints."""
+        return dry_run(self.root, [*arguments, *given(config)])
 
     def result(self, name: str) -> Path:
         return self.root / "results" / "smoke" / name

@@ -46,10 +46,10 @@ def test_damage_stops_the_workflow_before_anything_runs(copy_of_finished):
         whole = path.read_bytes()
         damage = cut_at_a_line if path.suffix == ".csv" else (empty, cut, flip)[number % 3]
         path.write_bytes(damage(whole))
-        process = copy_of_finished.snakemake()
-        assert process.returncode == 1
-        line = process.stdout.strip().splitlines()[-1]
-        assert line.startswith(f"results/smoke/{name}: damaged"), (damage.__name__, process.stdout)
+        returncode, printed = copy_of_finished.dry_run()
+        assert returncode == 1
+        line = printed.strip().splitlines()[-1]
+        assert line.startswith(f"results/smoke/{name}: damaged"), (damage.__name__, printed)
         assert "delete it and run snakemake again to re-make it" in line
         path.write_bytes(whole)
     assert "Nothing to be done" in copy_of_finished.snakemake().stdout

@@ -35,9 +35,9 @@ def test_kept_fleets_judge_as_those_they_were_kept_of(copy_of_finished, monkeypa
 
     content["training"]["epochs"] += 1
     (root / "config" / "mine.yaml").write_text(yaml.safe_dump(content))
-    refused = copy_of_finished.snakemake("--dry-run", config="config/mine.yaml")
-    assert refused.returncode == 1
-    assert refused.stdout.splitlines()[-1] == (
+    returncode, printed = copy_of_finished.dry_run(config="config/mine.yaml")
+    assert returncode == 1
+    assert printed.splitlines()[-1] == (
         "mine: oracle: reference/smoke: another `training` than here; make it the same, or remove `oracle` "
         "to retrain"
     )

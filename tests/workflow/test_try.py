@@ -198,10 +198,10 @@ def test_as_a_method_it_is_trained_alone_and_again_if_its_files_change(copy_of_f
     (root / "helper.py").write_text(HELPER.replace("0.1", "0.2"))
     assert copy_of_finished.planned(fleet, config=config) == {"unlearn_own"}
     (root / "helper.py").write_text("def broken(:\n")
-    process = copy_of_finished.snakemake("-n", config=config)
-    assert process.returncode != 0
-    assert "helper.py:1: SyntaxError" in process.stdout
-    assert "Traceback" not in process.stdout
+    returncode, printed = copy_of_finished.dry_run(config=config)
+    assert returncode == 1
+    assert "helper.py:1: SyntaxError" in printed
+    assert "Traceback" not in printed
 
 
 def test_the_command_without_the_repository(tmp_path):
