@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import lzma
 import pickle
@@ -23,6 +22,7 @@ from random_mask.artifacts.files import read_text
 from random_mask.data import decoding
 from random_mask.data.archives import read_verified
 from random_mask.data.folders import AGES, listing, packed, unpacked
+from random_mask.data.groups import read_groups
 from random_mask.data.settings import ARCHIVES, Data
 from random_mask.errors import InputError, named
 
@@ -194,7 +194,7 @@ def image_folder(data: Data) -> Dataset:
         classes=classes,
         files=files,
         pools=_divided(np.array([name.startswith("test/") for name in files])),
-        groups=_groups(Path(data.groups), files) if data.groups else None,
+        groups=read_groups(Path(data.groups), files) if data.groups else None,
         notes=found.notes,
     )
 
@@ -282,34 +282,3 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
     assert file is not None  # what is no folder
     return file.read()
-
-
-def _groups(table: Path, files: list[str]) -> list[str]:
-    rows = csv.reader(io.StringIO(read_text(table, newline=""), newline=""))
-    try:
-        head = [column.strip() for column in next(rows, [])]
-        if any(head.count(column) != 1 for column in ("file", "group")):
-            raise InputError(
-                f"{table}: not a CSV table with the columns file and group; its first line is "
-                f"{named([','.join(head)])}"
-            )
-        found: dict[str, str] = {}
-        for row in filter(None, rows):
-            cells = {column: cell.strip() for column, cell in zip(head, row, strict=False)}
-            name, group = cells.get("file"), cells.get("group")
-            if len(row) != len(head) or not name or not group or name in found:
-                what = "stands twice" if name in found else f"does not fit {','.join(head)}"
-                raise InputError(
-                    f"{table}: line {rows.line_num}: {named([','.join(row)])} {what}; correct it"
-                )
-            found[name] = group
-    except csv.Error as error:
-        raise InputError(
-            f"{table}: line {rows.line_num}: {error}; make it a CSV table of file and group"
-        ) from None
-    missing = [name for name in files if name not in found]
-    if missing:
-        raise InputError(
-            f"{table}: has no group for {named(missing[:1])} and {len(missing) - 1} other images; add them"
-        )
-    return [found[name] for name in files]
