@@ -168,6 +168,22 @@ MISTAKES = [
 ]
 
 
+PAIRED = {"objective": "neg_grad_plus", "paired_with": "forget"}
+
+
+@pytest.mark.parametrize(("size", "paired_batch", "refused"), [(1, 64, True), (1, 2, True), (65, 64, False)])
+def test_a_batch_is_paired_with_two_images_at_least(content, size, paired_batch, refused):
+    """They come round, so that no last batch is smaller: 65 in batches of 64 leave none of one."""
+    recipe = content["methods"]["finetune"]["finetune"] | PAIRED | {"paired_batch": paired_batch}
+    changed = change(content, "data.forget.size", size) | NO_MORE
+    changed["methods"] = {"mine": {"finetune": recipe}}
+    if not refused:
+        assert validate(changed).data.forgotten == size
+        return
+    with pytest.raises(InputError, match=r"^config: methods\.mine\.finetune\.paired_with: the split has one"):
+        validate(changed)
+
+
 @pytest.mark.parametrize(("path", "value", "message"), MISTAKES, ids=[f"{p}={v}" for p, v, _ in MISTAKES])
 def test_a_mistake_is_one_line_that_names_the_key(content, path, value, message):
     with pytest.raises(InputError) as caught:

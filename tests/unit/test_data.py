@@ -654,6 +654,19 @@ def test_a_last_batch_of_one_is_told_once_the_splits_are_known(tmp_path):
     assert not outputs["images"].exists()
 
 
+def test_a_split_of_one_image_that_batches_are_paired_with_is_told_once_it_is_known(tmp_path):
+    outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
+    splits, _ = divide(digits(), data(), 1)
+    (tmp_path / "list").write_text(str(splits["retain"][0]))
+    batches = [("methods.mine.finetune.paired_with", "forget", None)]
+    listed = data(forget={"kind": "list", "file": str(tmp_path / "list")})
+    settings = prepare_data.Settings(seed=1, data=listed, state="", batches=batches)
+    with pytest.raises(InputError, match=r"^methods\.mine\.finetune\.paired_with: the split has one image"):
+        prepare_data.main(settings=settings, files=[], **outputs)
+    (tmp_path / "list").write_text("\n".join(map(str, splits["retain"][:65])))
+    prepare_data.main(settings=settings, files=[], **outputs)
+
+
 def test_spaces_in_a_table_of_groups_do_not_count(folder, tmp_path):
     names = read(own(folder)).files
     table = tmp_path / "groups.csv"

@@ -105,6 +105,10 @@ def test_trials_follow_from_the_seed():
         ({"spaces": {"finetune": {"finetune.rate": [0.1, 0.2]}}}, "rate: unknown key"),
         ({"spaces": {"finetune": {"fine.rate": [0.1, 0.2]}}}, "fine.rate: no such key"),
         ({"spaces": {"random_mask": {"perturb.ratio": [0.1, 2.0]}}}, "perturb.ratio: input should be less"),
+        (
+            {"spaces": {"finetune": {"finetune.batch": [111, 55]}}},
+            "search.spaces.finetune: finetune.batch: 112 images in batches of 111 leave a last batch of one",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_said_in_one_line(values, part):

@@ -188,18 +188,22 @@ class Data(Section):
         return {"cifar100": 100, "image_folder": None}.get(self.name, 10)
 
 
-def check_last_batch(key: str, images: int, batch: int) -> None:
-    """Check that no batch is left with one image.
+def check_last_batch(key: str, images: int, batch: int | None) -> None:
+    """Check that no batch has but one image.
 
     Args:
         key: what passes over the images, in the words of the configuration.
         images: how many there are.
-        batch: how many are taken at a time.
+        batch: how many are taken at a time; None if they come round, so that there is no last batch.
 
     Raises:
-        InputError: if one is left.
+        InputError: if one has.
     """
-    if images % batch == 1:
+    if images == 1:
+        raise InputError(
+            f"{key}: the split has one image only, and batch norm is undefined on one; take more images"
+        )
+    if batch is not None and images % batch == 1:
         raise InputError(
             f"{key}: {images} images in batches of {batch} leave a last batch of one image, "
             "on which batch norm is undefined; change it by one"

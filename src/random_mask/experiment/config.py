@@ -382,17 +382,26 @@ class Experiment(Section):
         retain = self.data.train - self.data.forgotten
         return {"retain": retain, "forget": self.data.forgotten, "validation": self.data.validation}
 
-    def batches(self) -> list[tuple[str, str, int]]:
+    def batches(self) -> list[tuple[str, str, int | None]]:
         """Return what passes over a split in batches: its key, the split, and the size of a batch.
 
-        The split is one of those of the data, or `train`, retain and forget set together.
+        The split is one of those of the data, or `train`, retain and forget set together. What is paired has
+        no such size: its images come round, so that all batches are full.
         """
-        uses = [("training.batch", split, self.training.batch) for split in ("train", "retain")]
+        uses: list[tuple[str, str, int | None]] = [
+            ("training.batch", split, self.training.batch) for split in ("train", "retain")
+        ]
         if self.relearn:
             uses.append(("relearn.finetune.batch", "forget", self.relearn.finetune.batch))
-        for name, method in self.methods.items():
-            recipes = [recipe for step in method.steps() for recipe in step.finetune]
-            uses += [(f"methods.{name}.finetune.batch", recipe.images, recipe.batch) for recipe in recipes]
+        methods = [(f"methods.{name}.finetune.", method) for name, method in self.methods.items()]
+        trials = self.trials()
+        for name, values_by_trial in self.trial_values().items():
+            methods += [(f"search.spaces.{name}: finetune.", trials[trial]) for trial in values_by_trial]
+        for key, method in methods:
+            for recipe in (recipe for step in method.steps() for recipe in step.finetune):
+                uses.append((f"{key}batch", recipe.images, recipe.batch))
+                if recipe.paired_with:
+                    uses.append((f"{key}paired_with", recipe.paired_with, None))
         return uses
 
     def _check_last_batches(self) -> None:

@@ -25,7 +25,7 @@ class Settings(BaseModel):
     data: Data
     state: str
     """The content of what is read; see `Plan.data_state`."""
-    batches: list[tuple[str, Literal["train", "retain", "forget", "validation"], int]] = []
+    batches: list[tuple[str, Literal["train", "retain", "forget", "validation"], int | None]] = []
     """What passes over which split in batches of which size, if the sizes of splits are known here first."""
 
 
