@@ -67,6 +67,15 @@ def test_every_method_gets_as_many_trials_which_differ_only_in_what_is_searched(
     assert experiment.pairs() == []
 
 
+def test_trials_are_made_once_and_a_copy_without_a_search_has_none():
+    """A plan asks for them a thousand times."""
+    experiment = validate(CONTENT)
+    assert experiment.trials() is experiment.trials()
+    assert experiment.model_copy(update={"search": None}).trials() == {}
+    assert validate(CONTENT) == experiment
+    assert experiment.model_dump() == validate(CONTENT).model_dump()
+
+
 def test_stages_see_the_same_trials_as_the_workflow():
     """The order of what is varied decides which combination a trial is."""
     experiment = validate(CONTENT)

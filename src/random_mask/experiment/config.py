@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -441,6 +442,10 @@ class Experiment(Section):
 
     def trials(self) -> dict[str, Method]:
         """Return the trials of the search, by name: `<method>.trial_<number>`."""
+        return self._trials if self.search else {}  # a copy without a search has the trials of its source
+
+    @cached_property
+    def _trials(self) -> dict[str, Method]:
         trials = {}
         for name, values_by_trial in self.trial_values().items():
             for number, (trial, values) in enumerate(values_by_trial.items()):
