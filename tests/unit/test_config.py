@@ -320,7 +320,7 @@ def test_the_sweep_is_of_any_method_with_a_mask(content):
     assert experiment.shown() == ["finetune", "mine_ratio_0", "mine"]
     swept = experiment.all_methods()
     assert swept["mine_ratio_0"].group == "control"
-    assert swept["mine_ratio_0.5"].called("mine_ratio_0.5") == "Mine ratio 0.5"
+    assert swept["mine_ratio_0.5"].title == "Mine ratio 0.5"
     content["methods"]["second"] = content["methods"]["mine"]
     with pytest.raises(InputError, match=r"ratio_sweep\.of: missing; name the method whose ratio is varied"):
         validate(content | {"tuned": None})

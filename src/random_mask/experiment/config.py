@@ -191,12 +191,6 @@ class Method(Step):
         own = {name: getattr(self, name) for name in Step.model_fields}
         return [Step.model_construct(**own), *self.then]
 
-    def called(self, name: str) -> str:
-        """Return its title, that of a perturbation of its name, or one made of its name."""
-        name = self.tuned_from or name
-        own = self.perturb.title if name == self.perturb.name else name.replace("_", " ").capitalize()
-        return self.title or own
-
     def masks(self) -> bool:
         """Return whether masks are drawn for the method before it runs."""
         return any(isinstance(step.perturb, RandomMask) for step in self.steps())
@@ -293,7 +287,8 @@ class Experiment(Section):
     @classmethod
     def _titled(cls, methods: dict[str, Method]) -> dict[str, Method]:
         # What a method is called stands in its file, too: those who name methods are given it.
-        return {name: of.model_copy(update={"title": of.called(name)}) for name, of in methods.items()}
+        titles = {name: method.title or _title(name, method) for name, method in methods.items()}
+        return {name: method.model_copy(update={"title": titles[name]}) for name, method in methods.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
@@ -453,7 +448,7 @@ class Experiment(Section):
                     method = _replaced(self.methods[name], values)
                 except ValueError as error:
                     raise ValueError(f"search.spaces.{name}: {error}") from None
-                trials[trial] = method.model_copy(update={"title": f"{method.called(name)}, trial {number}"})
+                trials[trial] = method.model_copy(update={"title": f"{method.title}, trial {number}"})
         return trials
 
     def trial_values(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -542,7 +537,7 @@ class Experiment(Section):
             fields: dict[str, Any] = {"variant_of": base, "compare_with": []}
             fields["perturb"] = self._mask(base).model_copy(update={"ratio": ratio})
             if ratio > 0:
-                fields |= {"title": f"{method.called(base)} ratio {ratio:g}", "main": False}
+                fields |= {"title": f"{method.title} ratio {ratio:g}", "main": False}
             else:
                 fields |= {"title": "Same repair, no mask", "group": "control"}
             swept[f"{base}_ratio_{ratio:g}"] = method.model_copy(update=fields)
@@ -554,6 +549,12 @@ class Experiment(Section):
         if not isinstance(perturb, RandomMask) or perturb.ratio_to is not None:
             raise ValueError(f"ratio_sweep.of: {base} has no mask of one ratio; name another method")
         return perturb
+
+
+def _title(name: str, method: Method) -> str:
+    """Return the title of a perturbation of a method's name, or one made of its name."""
+    name = method.tuned_from or name
+    return method.perturb.title if name == method.perturb.name else name.replace("_", " ").capitalize()
 
 
 def load(path: Path | str) -> Experiment:
