@@ -72,6 +72,12 @@ class GroupForget(Section):
     random: Annotated[int, Field(ge=1)] | None = None
     """So many groups, drawn at random, in addition."""
 
+    @model_validator(mode="after")
+    def _some(self) -> GroupForget:
+        if not (self.groups or self.first or self.random):
+            raise ValueError("groups: none; name some, or say how many by first or random")
+        return self
+
 
 class ListForget(Section):
     """A forget set that is given: one image a line, by its number or its file."""
@@ -158,7 +164,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Data:
-        if self.forgotten >= self.train:
+        if self.forgotten > self.train - 2:
             raise ValueError(
                 f"forget.size: {self.forgotten} images to forget, but train has {self.train}; "
                 "at least two must remain to be retained"
