@@ -140,6 +140,7 @@ MISTAKES = [
     ("data.forget.size", 0, "data.forget.size: "),
     ("data.train", 1700, "data.train + validation + test: "),
     ("data.name", "mnist", "data.name: "),
+    ("data.image_size", 64, "data.image_size: only images of a folder are resized; remove it"),
     ("data", None, "data: "),
     ("training.batch", 759, "training.batch: 760 images in batches of 759"),
     ("replicates", 1, "replicates: "),

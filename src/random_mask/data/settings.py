@@ -24,11 +24,11 @@ __all__ = [
     "check_last_batch",
 ]
 
-DATASET_SIZES = {
-    "digits": {"train + validation + test": 1_797},
-    "cifar10": {"train + validation": 50_000, "test": 10_000},
-    "cifar100": {"train + validation": 50_000, "test": 10_000},
-    "svhn": {"train + validation": 73_257, "test": 26_032},
+DATASET_SIZES: dict[str, dict[tuple[str, ...], int]] = {
+    "digits": {("train", "validation", "test"): 1_797},
+    "cifar10": {("train", "validation"): 50_000, ("test",): 10_000},
+    "cifar100": {("train", "validation"): 50_000, ("test",): 10_000},
+    "svhn": {("train", "validation"): 73_257, ("test",): 26_032},
 }
 """Number of images that splits are drawn from, for the data sets whose size is known before they are read."""
 
@@ -173,14 +173,18 @@ class Data(Section):
             raise ValueError(
                 "path: where the images are; `image_folder` and `casia_surf` need it, and they alone"
             )
+        if self.image_size != 32 and self.path is None:
+            raise ValueError("image_size: only images of a folder are resized; remove it")
         if self.groups is not None and self.name != "image_folder":
             raise ValueError("groups: only `image_folder` has a table of groups; remove it")
         if self.forget.kind == "group" and self.groups is None and self.name != "casia_surf":
             raise ValueError("groups: needed to forget by group: a CSV table of file and group")
         for names, available in DATASET_SIZES.get(self.name, {}).items():
-            wanted = sum(getattr(self, name) for name in names.split(" + "))
+            wanted = sum(getattr(self, name) for name in names)
             if wanted > available:
-                raise ValueError(f"{names}: {wanted} images, but {self.name} has {available}; lower one")
+                raise ValueError(
+                    f"{' + '.join(names)}: {wanted} images, but {self.name} has {available}; lower one"
+                )
         return self
 
     @property
