@@ -417,9 +417,9 @@ def _place(score: float, study: Experiment, models: int) -> dict[str, Any] | Non
             if found is None or len(table) > found["of"] - 1:
                 above, below = table[table > score], table[table <= score]
                 near = [*above.index[-1:], *below.index[:1]]
-                titles = {name: other.all_methods()[name].called(name) for name in near}
+                methods = other.all_methods()
                 found = {"experiment": other.experiment, "place": len(above) + 1, "of": len(table) + 1}
-                found["beside"] = {titles[name]: float(table[name]) for name in near}
+                found["beside"] = {methods[name].title: float(table[name]) for name in near}
     return found
 
 

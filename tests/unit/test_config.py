@@ -89,6 +89,20 @@ MISTAKES = [
         "hinge",
         "methods.random_mask.finetune.objective.name: unknown 'hinge'",
     ),
+    (
+        "training.schedule",
+        "cosin",
+        "training.schedule: input should be 'cosine', 'linear' or 'constant', not",
+    ),
+    ("training.schedule", 3, "training.schedule: input should be 'cosine', 'linear' or 'constant', not 3"),
+    ("training.schedule", [1.0, "x"], "training.schedule.1: input should be a valid number"),
+    ("training.schedule", [-1.0], "training.schedule: input should be greater than or equal to 0, not -1.0"),
+    (
+        "methods.finetune.finetune.schedule",
+        "cosin",
+        "methods.finetune.finetune.schedule: input should be 'cosine'",
+    ),
+    ("data.forget", {"kind": "group"}, "data.forget.groups: none; name some, or say how many by first"),
     ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown key"),
     ("ratio_sweep.ratios", [0.1, 0.10000001], "ratio_sweep.ratios: a ratio stands twice"),
     (
@@ -121,10 +135,12 @@ MISTAKES = [
     ("ratio_sweep.ratios", [0.5, 0.5], "ratio_sweep.ratios: "),
     ("ratio_sweep.ratios", [0.5, 0.3], "ratio_sweep.ratios: "),
     ("data.forget.size", 800, "data.forget.size: 800 images to forget, but train has 800"),
+    ("data.forget.size", 799, "data.forget.size: 799 images to forget, but train has 800; at least two must"),
     ("data.forget.size", 5000, "data.forget.size: 5000 images to forget"),
     ("data.forget.size", 0, "data.forget.size: "),
     ("data.train", 1700, "data.train + validation + test: "),
     ("data.name", "mnist", "data.name: "),
+    ("data.image_size", 64, "data.image_size: only images of a folder are resized; remove it"),
     ("data", None, "data: "),
     ("training.batch", 759, "training.batch: 760 images in batches of 759"),
     ("replicates", 1, "replicates: "),
@@ -166,6 +182,22 @@ MISTAKES = [
     ),
     ("relearn", {"finetune": RELEARN | {"batch": 39}}, "relearn.finetune.batch: 40 images in batches of 39"),
 ]
+
+
+PAIRED = {"objective": "neg_grad_plus", "paired_with": "forget"}
+
+
+@pytest.mark.parametrize(("size", "paired_batch", "refused"), [(1, 64, True), (1, 2, True), (65, 64, False)])
+def test_a_batch_is_paired_with_two_images_at_least(content, size, paired_batch, refused):
+    """They come round, so that no last batch is smaller: 65 in batches of 64 leave none of one."""
+    recipe = content["methods"]["finetune"]["finetune"] | PAIRED | {"paired_batch": paired_batch}
+    changed = change(content, "data.forget.size", size) | NO_MORE
+    changed["methods"] = {"mine": {"finetune": recipe}}
+    if not refused:
+        assert validate(changed).data.forgotten == size
+        return
+    with pytest.raises(InputError, match=r"^config: methods\.mine\.finetune\.paired_with: the split has one"):
+        validate(changed)
 
 
 @pytest.mark.parametrize(("path", "value", "message"), MISTAKES, ids=[f"{p}={v}" for p, v, _ in MISTAKES])
@@ -295,6 +327,32 @@ def test_the_sweep_adds_a_fleet_for_every_ratio(content):
         assert methods[name].finetune == methods["random_mask"].finetune
 
 
+def test_a_ratio_of_any_size_is_the_name_of_a_fleet(content):
+    """Whose signs are those that the rules take in names of methods."""
+    experiment = validate(change(content, "ratio_sweep.ratios", [0.00001, 1, 0.1234567]))
+    names = [f"random_mask_ratio_{ratio}" for ratio in ("0.00001", "0.123457", "1")]
+    assert [name for name in experiment.ratio_series().values() if name != "random_mask"] == names
+    assert experiment.all_methods()[names[0]].title == "Random mask ratio 0.00001"
+
+
+def test_a_name_that_a_search_gives_is_taken(content):
+    content["methods"]["finetune.trial_0"] = content["methods"]["finetune"]
+    searched = {"search": {"trials": 1, "budget": 1, "spaces": {"finetune": {"finetune.batch": [32]}}}}
+    assert "finetune.trial_0" in validate(content).all_methods()
+    with pytest.raises(InputError, match=r"^config: methods\.finetune\.trial_0: the search makes one"):
+        validate(content | searched)
+
+
+def test_a_name_that_an_earlier_search_chose_is_taken(content):
+    validate(validate(content).model_dump(mode="json"))
+    content["methods"]["unmasked_tuned"] = content["methods"]["finetune"]
+    told = r"^config: methods\.unmasked_tuned: reference/\S+ has one of this name; choose another, or leave"
+    with pytest.raises(InputError, match=told):
+        validate(content)
+    content["tuned"]["methods"] = ["random_mask_tuned"]
+    assert validate(content).methods["unmasked_tuned"].tuned_from is None
+
+
 def test_the_sweep_is_of_any_method_with_a_mask(content):
     content["methods"]["mine"] = content["methods"].pop("random_mask") | {"compare_with": [], "title": "Mine"}
     del content["methods"]["random_mask_described"]
@@ -304,7 +362,7 @@ def test_the_sweep_is_of_any_method_with_a_mask(content):
     assert experiment.shown() == ["finetune", "mine_ratio_0", "mine"]
     swept = experiment.all_methods()
     assert swept["mine_ratio_0"].group == "control"
-    assert swept["mine_ratio_0.5"].called("mine_ratio_0.5") == "Mine ratio 0.5"
+    assert swept["mine_ratio_0.5"].title == "Mine ratio 0.5"
     content["methods"]["second"] = content["methods"]["mine"]
     with pytest.raises(InputError, match=r"ratio_sweep\.of: missing; name the method whose ratio is varied"):
         validate(content | {"tuned": None})

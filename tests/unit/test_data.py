@@ -6,6 +6,7 @@ import pickle
 import random
 import re
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -19,16 +20,16 @@ from scipy.io import savemat
 from random_mask.artifacts.files import read_npz, write_npz
 from random_mask.data import archives
 from random_mask.data.division import divide, duplicates
-from random_mask.data.readers import Dataset, digits, read
+from random_mask.data.readers import Dataset, digits, opened
 from random_mask.data.settings import ARCHIVES, Data
-from random_mask.data.splits import SPLITS, read_split, split_as_csv
+from random_mask.data.splits import SPLITS, read_files, read_split, split_as_csv
 from random_mask.errors import InputError
 from random_mask.stages import prepare_data
 
 LABELS = np.arange(1797) % 10
 NAMES = [f"train/{label}/{image}.png" for image, label in enumerate(LABELS)]
 DATASET = Dataset(
-    pixels=np.zeros((1797, 3, 1, 1), np.uint8),
+    pixels=np.zeros((1797, 3, 1, 1), np.uint8).__getitem__,
     labels=LABELS,
     classes=[str(label) for label in range(10)],
     files=NAMES,
@@ -43,8 +44,14 @@ def data(train=1000, validation=100, test=200, forget=50, **other) -> Data:
     return Data.model_validate({"name": "digits", **sizes, "forget": kind, **other})
 
 
+def read(of: Data) -> Dataset:
+    """Return a data set with the pixels of all images, as an array."""
+    with opened(of) as dataset:
+        return dataclasses.replace(dataset, pixels=dataset.pixels(np.arange(len(dataset.labels))))
+
+
 def test_digits_are_the_whole_data_set():
-    found = digits()
+    found = read(data())
     assert found.pixels.shape == (1797, 3, 32, 32)
     assert found.pixels.dtype == np.uint8
     assert (found.pixels.min(), found.pixels.max()) == (0, 255)
@@ -181,19 +188,18 @@ def test_one_class_is_no_data_set():
 
 
 def test_identical_images_in_several_parts_are_counted_and_named():
-    rng = np.random.default_rng(0)
-    dataset = dataclasses.replace(DATASET, pixels=rng.integers(0, 256, (1797, 3, 4, 4), dtype=np.uint8))
-    splits, _ = divide(dataset, data(), 1)
-    assert duplicates(dataset, splits) is None
+    pixels = np.random.default_rng(0).integers(0, 256, (1797, 3, 4, 4), dtype=np.uint8)
+    splits, _ = divide(DATASET, data(), 1)
+    assert duplicates(pixels, NAMES, splits) is None
     first, second = splits["retain"][:2]
-    dataset.pixels[second] = dataset.pixels[first]  # in the same split
-    assert duplicates(dataset, splits) is None
+    pixels[second] = pixels[first]  # in the same split
+    assert duplicates(pixels, NAMES, splits) is None
     forget, test = splits["forget"][0], splits["test"][0]
-    dataset.pixels[[forget, test]] = dataset.pixels[first]
+    pixels[[forget, test]] = pixels[first]
     told = f"{NAMES[first]} (retain) = {NAMES[forget]} (forget) = {NAMES[test]} (test)"
-    assert duplicates(dataset, splits) == f"1 image is in several splits, pixel by pixel: {told}"
-    dataset.pixels[splits["validation"][:5]] = dataset.pixels[splits["forget"][1:6]]
-    assert re.match(r"6 images are in several splits.* and 3 more$", duplicates(dataset, splits))
+    assert duplicates(pixels, NAMES, splits) == f"1 image is in several splits, pixel by pixel: {told}"
+    pixels[splits["validation"][:5]] = pixels[splits["forget"][1:6]]
+    assert re.match(r"6 images are in several splits.* and 3 more$", duplicates(pixels, NAMES, splits))
 
 
 @pytest.mark.parametrize("rule", ["warn", "error"])
@@ -271,6 +277,50 @@ def test_an_archive_holds_the_same(folder, tmp_path):
     packed, plain = read(own(tmp_path / "images.tar.xz")), read(own(folder))
     assert packed.files == plain.files
     assert np.array_equal(packed.pixels, plain.pixels)
+
+
+def test_an_archive_in_any_order_is_read_in_one_go(folder, tmp_path, monkeypatch):
+    """A compressed one goes back to its beginning for every step back, which took hours for many images."""
+    plain = read(own(folder))
+    with tarfile.open(tmp_path / "images.tar.gz", "w:gz") as archive:
+        for name in random.Random(1).sample(plain.files, 5):
+            archive.add(folder / name, arcname=name)
+    places, extract = [], tarfile.TarFile.extractfile
+
+    def noted(archive, member):
+        places.append(member.offset_data)
+        return extract(archive, member)
+
+    monkeypatch.setattr(tarfile.TarFile, "extractfile", noted)
+    packed = read(own(tmp_path / "images.tar.gz"))
+    assert packed.files == plain.files
+    assert np.array_equal(packed.pixels, plain.pixels)
+    assert len(places) == 5
+    assert places == sorted(places)
+
+
+def test_of_many_images_those_that_are_used_are_kept_and_all_that_are_damaged_named(folder, tmp_path):
+    names = [f"train/{kind}/{number}.png" for kind in ("cat", "dog") for number in range(100)]
+    for name in names:
+        (folder / name).write_bytes((folder / "train/dog/a.png").read_bytes())
+    sizes = {"train": 6, "validation": 1, "test": 1, "forget": 2, "image_size": 256}
+    few = data(name="image_folder", path=str(folder), **sizes)
+    outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
+    settings = prepare_data.Settings(seed=1, data=few, state="")
+    prepare_data.main(settings=settings, files=[], **outputs)  # imports, too
+    tracemalloc.start()
+    prepare_data.main(settings=settings, files=[], **outputs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(read_npz(outputs["images"])["pixels"]) == 8
+    assert peak < 205 * 3 * 256**2 / 4
+    outputs["images"].unlink()
+    used = read_files(outputs["split_table"].read_text()).values()
+    unused = next(name for name in names if name not in used)
+    (folder / unused).write_bytes(b"")
+    with pytest.raises(InputError, match=rf"damaged or no images; repair or remove them:\n  {unused}$"):
+        prepare_data.main(settings=settings, files=[], **outputs)
+    assert not outputs["images"].exists()
 
 
 def test_groups_of_images(folder, tmp_path):
@@ -652,6 +702,19 @@ def test_a_last_batch_of_one_is_told_once_the_splits_are_known(tmp_path):
     ):
         prepare_data.main(settings=settings, files=[], **outputs)
     assert not outputs["images"].exists()
+
+
+def test_a_split_of_one_image_that_batches_are_paired_with_is_told_once_it_is_known(tmp_path):
+    outputs = {"images": tmp_path / "images.npz", "split_table": tmp_path / "split.csv"}
+    splits, _ = divide(digits(), data(), 1)
+    (tmp_path / "list").write_text(str(splits["retain"][0]))
+    batches = [("methods.mine.finetune.paired_with", "forget", None)]
+    listed = data(forget={"kind": "list", "file": str(tmp_path / "list")})
+    settings = prepare_data.Settings(seed=1, data=listed, state="", batches=batches)
+    with pytest.raises(InputError, match=r"^methods\.mine\.finetune\.paired_with: the split has one image"):
+        prepare_data.main(settings=settings, files=[], **outputs)
+    (tmp_path / "list").write_text("\n".join(map(str, splits["retain"][:65])))
+    prepare_data.main(settings=settings, files=[], **outputs)
 
 
 def test_spaces_in_a_table_of_groups_do_not_count(folder, tmp_path):

@@ -373,6 +373,11 @@ def test_persons_are_numbered(tmp_path):
         forget={"kind": "random", "size": 1},
     )  # fmt: skip
     assert group_numbers(data, table).tolist() == [0, 1, 0, 1, 0]
+    # The same table, as people type them.
+    (tmp_path / "groups.csv").write_text(
+        "age, file, group\n" + "".join(f"7, {name} , p{i % 2} \n" for i, name in enumerate(names))
+    )
+    assert group_numbers(data, table).tolist() == [0, 1, 0, 1, 0]
     faces = [f"WBackground/1/CLKJ_{i:04d}/real.rssdk/color/1.jpg" for i in (7, 3, 7, 9, 3)]
     table.write_text(split_as_csv(parts, np.zeros(5, int), faces))
     persons = group_numbers(data.model_copy(update={"name": "casia_surf", "groups": None}), table)

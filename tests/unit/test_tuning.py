@@ -65,6 +65,15 @@ def test_every_method_gets_as_many_trials_which_differ_only_in_what_is_searched(
     assert experiment.pairs() == []
 
 
+def test_trials_are_made_once_and_a_copy_without_a_search_has_none():
+    """A plan asks for them a thousand times."""
+    experiment = validate(CONTENT)
+    assert experiment.trials() is experiment.trials()
+    assert experiment.model_copy(update={"search": None}).trials() == {}
+    assert validate(CONTENT) == experiment
+    assert experiment.model_dump() == validate(CONTENT).model_dump()
+
+
 def test_stages_see_the_same_trials_as_the_workflow():
     """The order of what is varied decides which combination a trial is."""
     experiment = validate(CONTENT)
@@ -103,6 +112,10 @@ def test_trials_follow_from_the_seed():
         ({"spaces": {"finetune": {"finetune.rate": [0.1, 0.2]}}}, "rate: unknown key"),
         ({"spaces": {"finetune": {"fine.rate": [0.1, 0.2]}}}, "fine.rate: no such key"),
         ({"spaces": {"random_mask": {"perturb.ratio": [0.1, 2.0]}}}, "perturb.ratio: input should be less"),
+        (
+            {"spaces": {"finetune": {"finetune.batch": [111, 55]}}},
+            "search.spaces.finetune: finetune.batch: 112 images in batches of 111 leave a last batch of one",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_said_in_one_line(values, part):

@@ -44,7 +44,7 @@ TABLE = {
     "data.groups": ONE_VALUE,
     "data.leave_out": ("config/lists/digits-judged.txt", EVERYTHING),
     "data.duplicates": ("error", EVERYTHING),
-    "data.image_size": (64, EVERYTHING),
+    "data.image_size": ONE_VALUE,
     "data.normalise": (False, EVERYTHING),
     "data.train": (130, EVERYTHING),
     "data.validation": (33, EVERYTHING),

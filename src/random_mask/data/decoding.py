@@ -9,14 +9,13 @@ import io
 
 import numpy as np
 from PIL import Image
+from PIL.ExifTags import Base
 
 __all__ = ["FORMATS", "UnreadableError", "pixels"]
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened, by content and not by name. Others, such as EPS, would start programs of their own."""
 
-ORIENTATION = 0x0112
-"""The EXIF tag of how a camera was held."""
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,7 +25,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns an image upright, by the value of that tag; 1 is upright."""
+"""What turns an image upright, by the EXIF tag of how the camera was held; 1 is upright."""
 
 BACKDROP = (128, 128, 128)
 """What shows through transparent pixels: a grey on which neither white nor black drawings vanish."""
@@ -66,20 +65,16 @@ def pixels(content: bytes, size: int) -> np.ndarray:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        turn = UPRIGHT.get(image.getexif().get(Base.Orientation, 1))
     except Exception:  # its notes are damaged, and not the image
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
-BITS, PHOTOMETRIC = 258, 262
-"""The TIFF tags of the bits of a sample, and of how it is shown."""
-
-
 def _range(image: Image.Image) -> tuple[int, bool]:
     """Return the largest value of a grey TIFF image of more than 8 bits, and whether it stands for black."""
     tags = getattr(image, "tag_v2", {})
-    bits, shown = tags.get(BITS, 16), tags.get(PHOTOMETRIC, 1)
+    bits, shown = tags.get(Base.BitsPerSample, 16), tags.get(Base.PhotometricInterpretation, 1)
     return 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1, shown == 0
 
 

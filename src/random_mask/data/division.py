@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,18 +80,19 @@ def divide(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarra
     return {split: np.sort(indices) for split, indices in splits.items()}, labels
 
 
-def duplicates(dataset: Dataset, splits: Mapping[str, np.ndarray]) -> str | None:
+def duplicates(pixels: np.ndarray, files: Sequence[str], splits: Mapping[str, np.ndarray]) -> str | None:
     """Return how many images stand pixel by pixel in several splits, and the first of them, or None.
 
     Args:
-        dataset: the data set.
+        pixels: uint8 [images, 3, height, width].
+        files: the name of each image in its data set.
         splits: the indices of the images of each split.
     """
     seen: dict[bytes, dict[str, str]] = {}
     for split, indices in splits.items():
         for image in indices:
-            content = hashlib.sha256(dataset.pixels[image].tobytes()).digest()
-            seen.setdefault(content, {}).setdefault(split, dataset.files[image])
+            content = hashlib.sha256(pixels[image].tobytes()).digest()
+            seen.setdefault(content, {}).setdefault(split, files[image])
     shared = [of for of in seen.values() if len(of) > 1]
     if not shared:
         return None

@@ -201,12 +201,13 @@ def _choose(source: Path, paths: list[str], found: Listing) -> None:
             raise InputError(
                 f"{source}: holds no images in {split}/<class>/; {there}; rename or link what is meant"
             )
-    unreadable = [name for name in where if not _is_text(name)]
+    # Surrogates stand for bytes that are not UTF-8, and are no text.
+    unreadable = [name for name in where if name.encode(errors="ignore").decode() != name]
     if unreadable:
         raise InputError(f"{source}: names that are not UTF-8: {named(unreadable)}; rename these files")
     encoding = sys.getfilesystemencoding()
     foreign = [name for name in where if not name.isascii()]
-    if foreign and encoding.lower().replace("-", "") != "utf8":
+    if foreign and encoding != "utf-8":
         raise InputError(
             f"{source}: names with letters that the locale, of {encoding}, may read as others; "
             "set one of UTF-8: export LC_ALL=C.UTF-8"
@@ -250,15 +251,6 @@ def _places(path: str) -> list[int]:
             starts.append(at)
         at += len(part) + 1
     return starts
-
-
-def _is_text(name: str) -> bool:
-    """Return whether a file name is Unicode: Python has surrogates for bytes that are not."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def listing(data: Data) -> Listing:

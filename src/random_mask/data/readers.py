@@ -1,18 +1,19 @@
-"""Readers: each returns a whole data set."""
+"""Readers: each returns a data set, whose pixels are decoded on demand."""
 
 from __future__ import annotations
 
-import csv
 import io
 import lzma
 import pickle
 import random
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -23,18 +24,20 @@ from random_mask.artifacts.files import read_text
 from random_mask.data import decoding
 from random_mask.data.archives import read_verified
 from random_mask.data.folders import AGES, listing, packed, unpacked
+from random_mask.data.groups import read_groups
 from random_mask.data.settings import ARCHIVES, Data
 from random_mask.errors import InputError, named
 
-__all__ = ["Dataset", "read"]
+__all__ = ["Dataset", "opened"]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as arrays.
+    """A data set.
 
     Attributes:
-        pixels: uint8 [images, 3, height, width], 0 to 255.
+        pixels: returns those of some images, given their indices: uint8 [images, 3, height, width], 0 to 255.
+            Of a folder all images are decoded for it, so that all that are damaged are named, and these kept.
         labels: int64 [images].
         classes: names of the classes, by label.
         files: names of the images, or their numbers where they have none.
@@ -44,7 +47,7 @@ class Dataset:
         notes: what was left out of a folder, and why.
     """
 
-    pixels: np.ndarray
+    pixels: Callable[[np.ndarray], np.ndarray]
     labels: np.ndarray
     classes: list[str]
     files: list[str]
@@ -53,21 +56,30 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
 
 
-def read(data: Data) -> Dataset:
-    """Read the data set that a configuration names.
+class File(NamedTuple):
+    """An image that is not decoded yet: its name, and what reads it."""
+
+    name: str
+    content: Callable[[], bytes]
+
+
+@contextmanager
+def opened(data: Data) -> Iterator[Dataset]:
+    """Give the data set that a configuration names; its pixels can be had as long as it is open.
 
     Raises:
-        InputError: if it is not there, or some of its files are no images; all of these are named.
+        InputError: if it is not there, or cannot be read.
     """
-    readers = {
-        "digits": lambda data: digits(),
-        "cifar10": cifar,
-        "cifar100": cifar,
-        "svhn": lambda data: svhn(),
-        "image_folder": image_folder,
-        "casia_surf": casia_surf,
-    }
-    return readers[data.name](data)
+    with ExitStack() as files:
+        readers: dict[str, Callable[[], Dataset]] = {
+            "digits": digits,
+            "cifar10": partial(cifar, data),
+            "cifar100": partial(cifar, data),
+            "svhn": svhn,
+            "image_folder": partial(image_folder, data, files),
+            "casia_surf": partial(casia_surf, data),
+        }
+        yield readers[data.name]()
 
 
 def _divided(test: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
@@ -94,7 +106,7 @@ def digits() -> Dataset:
     ]
     pixels = np.repeat(np.stack(large)[:, None], 3, axis=1)
     return Dataset(
-        pixels=pixels,
+        pixels=pixels.__getitem__,
         labels=labels.astype(np.int64),
         classes=_numbered(10),
         files=_numbered(len(labels)),
@@ -125,8 +137,9 @@ def cifar(data: Data) -> Dataset:
     key = "labels" if data.name == "cifar10" else "fine_labels"
     labels = np.concatenate([np.asarray(batch[key], dtype=np.int64) for batch in [*train, *test]])
     held = np.arange(len(labels)) >= sum(len(batch[key]) for batch in train)
+    rows = np.concatenate([batch["data"] for batch in [*train, *test]])
     return Dataset(
-        pixels=np.concatenate([batch["data"] for batch in [*train, *test]]).reshape(-1, 3, 32, 32),
+        pixels=rows.reshape(-1, 3, 32, 32).__getitem__,
         labels=labels,
         classes=list(found[source.meta["filename"]][source.meta["key"]]),
         files=_numbered(len(labels)),
@@ -151,7 +164,7 @@ def svhn() -> Dataset:
     train, test = (loadmat(io.BytesIO(read_verified(Path(path)))) for path in ARCHIVES["svhn"])
     labels = np.concatenate([train["y"], test["y"]]).ravel().astype(np.int64) % 10
     return Dataset(
-        pixels=np.concatenate([train["X"], test["X"]], axis=3).transpose(3, 2, 0, 1),
+        pixels=np.concatenate([train["X"], test["X"]], axis=3).transpose(3, 2, 0, 1).__getitem__,
         labels=labels,
         classes=_numbered(10),
         files=_numbered(len(labels)),
@@ -159,10 +172,14 @@ def svhn() -> Dataset:
     )
 
 
-def image_folder(data: Data) -> Dataset:
+def image_folder(data: Data, open_files: ExitStack) -> Dataset:
     """Return the images of a folder, or of a tar archive: `train/<class>/*` and `test/<class>/*`.
 
     They are ordered by name, and read as `docs/data.md` says: what of the folder, and how each file.
+
+    Args:
+        data: the folder or archive, the size of images, and the table of groups.
+        open_files: what closes the archive.
 
     Raises:
         InputError: if it is missing, names stand twice, or some files cannot be read.
@@ -172,31 +189,39 @@ def image_folder(data: Data) -> Dataset:
         raise InputError(f"{source}: no such folder or archive; correct data.path in the configuration")
     if source.is_dir():
         found = unpacked(source)
-        contents = ((name, Path(path).read_bytes()) for name, path in found.files.items())
-        files, pixels = _decoded(source, contents, data.image_size)
+        files = [File(name, Path(path).read_bytes) for name, path in found.files.items()]
+        order: Sequence[int] = range(len(files))
     else:
-        try:
-            with tarfile.open(source) as archive:
-                found, members = packed(archive, source)
-                contents = ((name, _content(archive, members[path])) for name, path in found.files.items())
-                files, pixels = _decoded(source, contents, data.image_size)
-        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-            reason = "" if "\n" in str(error) else f" ({error})"  # of every way to pack it
-            remedy = "unpack it, and name the folder in data.path, or pack it as .tar"
-            raise InputError(
-                f"{source}: neither a folder nor a whole tar archive{reason}; {remedy}"
-            ) from None
-    classes = found.classes()
+        archive = open_files.enter_context(_archive(source))
+        found, by_path = packed(archive, source)
+        members = [by_path[path] for path in found.files.values()]
+        contents = [partial(_content, archive, member) for member in members]
+        files = [File(name, content) for name, content in zip(found.files, contents, strict=True)]
+        # Where an archive is compressed, a step back is a way from its beginning.
+        order = sorted(range(len(files)), key=lambda image: members[image].offset_data)
+    classes, names = found.classes(), list(found.files)
     numbers = {name: number for number, name in enumerate(classes)}
     return Dataset(
-        pixels=np.stack(pixels),
-        labels=np.array([numbers[PurePosixPath(name).parts[1]] for name in files], dtype=np.int64),
+        pixels=partial(_decoded, source, files, order, data.image_size),
+        labels=np.array([numbers[PurePosixPath(name).parts[1]] for name in names], dtype=np.int64),
         classes=classes,
-        files=files,
-        pools=_divided(np.array([name.startswith("test/") for name in files])),
-        groups=_groups(Path(data.groups), files) if data.groups else None,
+        files=names,
+        pools=_divided(np.array([name.startswith("test/") for name in names])),
+        groups=read_groups(Path(data.groups), names) if data.groups else None,
         notes=found.notes,
     )
+
+
+@contextmanager
+def _archive(source: Path) -> Iterator[tarfile.TarFile]:
+    """Open an archive. As long as it is open, what cannot be read of it is explained in one line."""
+    try:
+        with tarfile.open(source) as archive:
+            yield archive
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        reason = "" if "\n" in str(error) else f" ({error})"  # of every way to pack it
+        remedy = "unpack it, and name the folder in data.path, or pack it as .tar"
+        raise InputError(f"{source}: neither a folder nor a whole tar archive{reason}; {remedy}") from None
 
 
 def casia_surf(data: Data) -> Dataset:
@@ -225,8 +250,7 @@ def casia_surf(data: Data) -> Dataset:
     ageless = sorted(set(persons) - ages.keys())
     if ageless:
         raise InputError(f"{folder / AGES}: has no age for {', '.join(ageless)}; add them")
-    contents = ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
-    files, pixels = _decoded(folder, contents, data.image_size)
+    files = [File(path.relative_to(folder).as_posix(), path.read_bytes) for path in paths]
     edges = np.linspace(min(ages.values()), max(ages.values()) + 1, 11)
     order = list(range(len(files)))
     random.Random(43).shuffle(order)
@@ -234,10 +258,10 @@ def casia_surf(data: Data) -> Dataset:
     for number, images in enumerate(np.split(order, [int(0.8 * len(files)), int(0.9 * len(files))])):
         belongs[images] = number
     return Dataset(
-        pixels=np.stack(pixels),
+        pixels=partial(_decoded, folder, files, range(len(files)), data.image_size),
         labels=np.digitize([ages[person] for person in persons], edges) - 1,
         classes=_numbered(10),
-        files=files,
+        files=[file.name for file in files],
         pools={(name,): belongs == number for number, name in enumerate(("train", "validation", "test"))},
         groups=persons,
     )
@@ -255,61 +279,36 @@ def _ages(table: Path) -> dict[str, int]:
 
 
 def _decoded(
-    source: Path, contents: Iterable[tuple[str, bytes]], size: int
-) -> tuple[list[str], list[np.ndarray]]:
-    """Return the names of images and their pixels, uint8 [3, size, size] each.
+    source: Path, files: Sequence[File], order: Sequence[int], size: int, images: np.ndarray
+) -> np.ndarray:
+    """Return the pixels of some images, uint8 [images, 3, size, size].
+
+    All files are decoded, one at a time in this order.
 
     Raises:
         InputError: if some are no images; all of these are named.
     """
-    files, pixels, bad = [], [], []
-    for name, content in contents:
+    pixels = np.empty((len(images), 3, size, size), dtype=np.uint8)
+    places, bad = {image: place for place, image in enumerate(images.tolist())}, []
+    for image in order:
+        name, content = files[image]
         try:
-            pixels.append(decoding.pixels(content, size))
-            files.append(name)
+            decoded = decoding.pixels(content(), size)
         except decoding.UnreadableError as error:
             bad.append(named([name]) + (f": {error}" if str(error) else ""))
+        else:
+            if image in places:
+                pixels[places[image]] = decoded
     if bad:
         more = [f"and {len(bad) - 20} more"] if len(bad) > 20 else []
         raise InputError(
             f"{source}: these files are damaged or no images; repair or remove them:\n  "
             + "\n  ".join([*sorted(bad)[:20], *more])
         )
-    return files, pixels
+    return pixels
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
     assert file is not None  # what is no folder
     return file.read()
-
-
-def _groups(table: Path, files: list[str]) -> list[str]:
-    rows = csv.reader(io.StringIO(read_text(table, newline=""), newline=""))
-    try:
-        head = [column.strip() for column in next(rows, [])]
-        if any(head.count(column) != 1 for column in ("file", "group")):
-            raise InputError(
-                f"{table}: not a CSV table with the columns file and group; its first line is "
-                f"{named([','.join(head)])}"
-            )
-        found: dict[str, str] = {}
-        for row in filter(None, rows):
-            cells = {column: cell.strip() for column, cell in zip(head, row, strict=False)}
-            name, group = cells.get("file"), cells.get("group")
-            if len(row) != len(head) or not name or not group or name in found:
-                what = "stands twice" if name in found else f"does not fit {','.join(head)}"
-                raise InputError(
-                    f"{table}: line {rows.line_num}: {named([','.join(row)])} {what}; correct it"
-                )
-            found[name] = group
-    except csv.Error as error:
-        raise InputError(
-            f"{table}: line {rows.line_num}: {error}; make it a CSV table of file and group"
-        ) from None
-    missing = [name for name in files if name not in found]
-    if missing:
-        raise InputError(
-            f"{table}: has no group for {named(missing[:1])} and {len(missing) - 1} other images; add them"
-        )
-    return [found[name] for name in files]

@@ -24,11 +24,11 @@ __all__ = [
     "check_last_batch",
 ]
 
-DATASET_SIZES = {
-    "digits": {"train + validation + test": 1_797},
-    "cifar10": {"train + validation": 50_000, "test": 10_000},
-    "cifar100": {"train + validation": 50_000, "test": 10_000},
-    "svhn": {"train + validation": 73_257, "test": 26_032},
+DATASET_SIZES: dict[str, dict[tuple[str, ...], int]] = {
+    "digits": {("train", "validation", "test"): 1_797},
+    "cifar10": {("train", "validation"): 50_000, ("test",): 10_000},
+    "cifar100": {("train", "validation"): 50_000, ("test",): 10_000},
+    "svhn": {("train", "validation"): 73_257, ("test",): 26_032},
 }
 """Number of images that splits are drawn from, for the data sets whose size is known before they are read."""
 
@@ -71,6 +71,12 @@ class GroupForget(Section):
     """So many groups, the first of the training images by name, in addition."""
     random: Annotated[int, Field(ge=1)] | None = None
     """So many groups, drawn at random, in addition."""
+
+    @model_validator(mode="after")
+    def _some(self) -> GroupForget:
+        if not (self.groups or self.first or self.random):
+            raise ValueError("groups: none; name some, or say how many by first or random")
+        return self
 
 
 class ListForget(Section):
@@ -158,7 +164,7 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Data:
-        if self.forgotten >= self.train:
+        if self.forgotten > self.train - 2:
             raise ValueError(
                 f"forget.size: {self.forgotten} images to forget, but train has {self.train}; "
                 "at least two must remain to be retained"
@@ -167,14 +173,18 @@ class Data(Section):
             raise ValueError(
                 "path: where the images are; `image_folder` and `casia_surf` need it, and they alone"
             )
+        if self.image_size != 32 and self.path is None:
+            raise ValueError("image_size: only images of a folder are resized; remove it")
         if self.groups is not None and self.name != "image_folder":
             raise ValueError("groups: only `image_folder` has a table of groups; remove it")
         if self.forget.kind == "group" and self.groups is None and self.name != "casia_surf":
             raise ValueError("groups: needed to forget by group: a CSV table of file and group")
         for names, available in DATASET_SIZES.get(self.name, {}).items():
-            wanted = sum(getattr(self, name) for name in names.split(" + "))
+            wanted = sum(getattr(self, name) for name in names)
             if wanted > available:
-                raise ValueError(f"{names}: {wanted} images, but {self.name} has {available}; lower one")
+                raise ValueError(
+                    f"{' + '.join(names)}: {wanted} images, but {self.name} has {available}; lower one"
+                )
         return self
 
     @property
@@ -188,18 +198,22 @@ class Data(Section):
         return {"cifar100": 100, "image_folder": None}.get(self.name, 10)
 
 
-def check_last_batch(key: str, images: int, batch: int) -> None:
-    """Check that no batch is left with one image.
+def check_last_batch(key: str, images: int, batch: int | None) -> None:
+    """Check that no batch has but one image.
 
     Args:
         key: what passes over the images, in the words of the configuration.
         images: how many there are.
-        batch: how many are taken at a time.
+        batch: how many are taken at a time; None if they come round, so that there is no last batch.
 
     Raises:
-        InputError: if one is left.
+        InputError: if one has.
     """
-    if images % batch == 1:
+    if images == 1:
+        raise InputError(
+            f"{key}: the split has one image only, and batch norm is undefined on one; take more images"
+        )
+    if batch is not None and images % batch == 1:
         raise InputError(
             f"{key}: {images} images in batches of {batch} leave a last batch of one image, "
             "on which batch norm is undefined; change it by one"

@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
+import numpy as np
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -190,12 +192,6 @@ class Method(Step):
         own = {name: getattr(self, name) for name in Step.model_fields}
         return [Step.model_construct(**own), *self.then]
 
-    def called(self, name: str) -> str:
-        """Return its title, that of a perturbation of its name, or one made of its name."""
-        name = self.tuned_from or name
-        own = self.perturb.title if name == self.perturb.name else name.replace("_", " ").capitalize()
-        return self.title or own
-
     def masks(self) -> bool:
         """Return whether masks are drawn for the method before it runs."""
         return any(isinstance(step.perturb, RandomMask) for step in self.steps())
@@ -292,7 +288,8 @@ class Experiment(Section):
     @classmethod
     def _titled(cls, methods: dict[str, Method]) -> dict[str, Method]:
         # What a method is called stands in its file, too: those who name methods are given it.
-        return {name: of.model_copy(update={"title": of.called(name)}) for name, of in methods.items()}
+        titles = {name: method.title or _title(name, method) for name, method in methods.items()}
+        return {name: method.model_copy(update={"title": titles[name]}) for name, method in methods.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
@@ -339,7 +336,7 @@ class Experiment(Section):
         if base in self.searched():
             raise ValueError(f"ratio_sweep.of: {base} is searched, so that it is run in trials alone")
         own = self._mask(base).ratio
-        ratios = [f"{ratio:g}" for ratio in [*self.ratio_sweep.ratios, own]]
+        ratios = [_plain(ratio) for ratio in [*self.ratio_sweep.ratios, own]]
         if len(set(ratios)) < len(ratios):
             raise ValueError(f"ratio_sweep.ratios: a ratio stands twice; {own:g} is that of {base} itself")
         for name in self._swept():
@@ -370,6 +367,8 @@ class Experiment(Section):
         trials = self.trials()
         for name, values_by_trial in self.trial_values().items():
             for trial in values_by_trial:
+                if trial in self.methods:
+                    raise ValueError(f"methods.{trial}: the search makes one of this name; choose another")
                 steps = trials[trial].steps()
                 passed = max(sum(step.work(self._sizes(), model)[0] for step in steps) for model in (0, 1))
                 if passed > allowed:
@@ -382,17 +381,26 @@ class Experiment(Section):
         retain = self.data.train - self.data.forgotten
         return {"retain": retain, "forget": self.data.forgotten, "validation": self.data.validation}
 
-    def batches(self) -> list[tuple[str, str, int]]:
+    def batches(self) -> list[tuple[str, str, int | None]]:
         """Return what passes over a split in batches: its key, the split, and the size of a batch.
 
-        The split is one of those of the data, or `train`, retain and forget set together.
+        The split is one of those of the data, or `train`, retain and forget set together. What is paired has
+        no such size: its images come round, so that all batches are full.
         """
-        uses = [("training.batch", split, self.training.batch) for split in ("train", "retain")]
+        uses: list[tuple[str, str, int | None]] = [
+            ("training.batch", split, self.training.batch) for split in ("train", "retain")
+        ]
         if self.relearn:
             uses.append(("relearn.finetune.batch", "forget", self.relearn.finetune.batch))
-        for name, method in self.methods.items():
-            recipes = [recipe for step in method.steps() for recipe in step.finetune]
-            uses += [(f"methods.{name}.finetune.batch", recipe.images, recipe.batch) for recipe in recipes]
+        methods = [(f"methods.{name}.finetune.", method) for name, method in self.methods.items()]
+        trials = self.trials()
+        for name, values_by_trial in self.trial_values().items():
+            methods += [(f"search.spaces.{name}: finetune.", trials[trial]) for trial in values_by_trial]
+        for key, method in methods:
+            for recipe in (recipe for step in method.steps() for recipe in step.finetune):
+                uses.append((f"{key}batch", recipe.images, recipe.batch))
+                if recipe.paired_with:
+                    uses.append((f"{key}paired_with", recipe.paired_with, None))
         return uses
 
     def _check_last_batches(self) -> None:
@@ -432,6 +440,10 @@ class Experiment(Section):
 
     def trials(self) -> dict[str, Method]:
         """Return the trials of the search, by name: `<method>.trial_<number>`."""
+        return self._trials if self.search else {}  # a copy without a search has the trials of its source
+
+    @cached_property
+    def _trials(self) -> dict[str, Method]:
         trials = {}
         for name, values_by_trial in self.trial_values().items():
             for number, (trial, values) in enumerate(values_by_trial.items()):
@@ -439,7 +451,7 @@ class Experiment(Section):
                     method = _replaced(self.methods[name], values)
                 except ValueError as error:
                     raise ValueError(f"search.spaces.{name}: {error}") from None
-                trials[trial] = method.model_copy(update={"title": f"{method.called(name)}, trial {number}"})
+                trials[trial] = method.model_copy(update={"title": f"{method.title}, trial {number}"})
         return trials
 
     def trial_values(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -528,10 +540,10 @@ class Experiment(Section):
             fields: dict[str, Any] = {"variant_of": base, "compare_with": []}
             fields["perturb"] = self._mask(base).model_copy(update={"ratio": ratio})
             if ratio > 0:
-                fields |= {"title": f"{method.called(base)} ratio {ratio:g}", "main": False}
+                fields |= {"title": f"{method.title} ratio {_plain(ratio)}", "main": False}
             else:
                 fields |= {"title": "Same repair, no mask", "group": "control"}
-            swept[f"{base}_ratio_{ratio:g}"] = method.model_copy(update=fields)
+            swept[f"{base}_ratio_{_plain(ratio)}"] = method.model_copy(update=fields)
         return swept
 
     def _mask(self, base: str) -> RandomMask:
@@ -540,6 +552,17 @@ class Experiment(Section):
         if not isinstance(perturb, RandomMask) or perturb.ratio_to is not None:
             raise ValueError(f"ratio_sweep.of: {base} has no mask of one ratio; name another method")
         return perturb
+
+
+def _title(name: str, method: Method) -> str:
+    """Return the title of a perturbation of a method's name, or one made of its name."""
+    name = method.tuned_from or name
+    return method.perturb.title if name == method.perturb.name else name.replace("_", " ").capitalize()
+
+
+def _plain(ratio: float) -> str:
+    """Return a number in six digits and without an exponent, whose sign no name of a method may have."""
+    return np.format_float_positional(float(f"{ratio:g}"), trim="-")
 
 
 def load(path: Path | str) -> Experiment:
@@ -612,7 +635,7 @@ def _replaced(method: Method, values: dict[str, Any]) -> Method:
     try:
         return Method.model_validate(content)
     except ValidationError as error:
-        raise ValueError("; ".join(_explain(one) for one in error.errors())) from None
+        raise ValueError("; ".join(_explained(error))) from None
 
 
 def validate(content: Any, *, source: str = "config") -> Experiment:
@@ -627,7 +650,7 @@ def validate(content: Any, *, source: str = "config") -> Experiment:
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        raise InputError("\n".join(f"{source}: {_explain(e)}" for e in error.errors())) from None
+        raise InputError("\n".join(f"{source}: {one}" for one in _explained(error))) from None
 
 
 def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
@@ -650,7 +673,14 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
     try:
         chosen = read(path)["methods"]
         names = named or list(chosen)
-        # What is read again, as a stage's settings, has them already.
+        for name in names:
+            # What is read again, as a stage's settings, has them already, with the key.
+            own = methods.get(name)
+            if isinstance(own, dict) and "tuned_from" in chosen[name] and "tuned_from" not in own:
+                raise InputError(
+                    f"{source}: methods.{name}: {path} has one of this name; choose another, or leave that "
+                    "out of tuned.methods"
+                )
         return content | {"methods": {**methods, **{n: methods.get(n, chosen[n]) for n in names}}}
     except KeyError as error:
         raise InputError(f"{source}: tuned.methods: {path} has no {error.args[0]}") from None
@@ -658,8 +688,8 @@ def _with_tuned(content: dict[str, Any], source: str) -> dict[str, Any]:
         raise InputError(f"{path}: not a file of chosen methods; make it again, or remove `tuned`") from None
 
 
-UNIONS = ("perturb", "forget", "objective")
-"""Keys whose sections are told apart by a name in them."""
+UNIONS = ("perturb", "forget", "objective", "schedule")
+"""Keys whose sections are told apart by a name in them, or values by their kind."""
 
 RENAMED = {
     "balance": "balance of the objective: objective: {name: ..., balance: ...}",
@@ -672,6 +702,17 @@ RENAMED = {
     "temperature": "temperature of the objective: objective: {name: ..., temperature: ...}",
 }
 """Keys by their older names."""
+
+
+def _explained(error: ValidationError) -> list[str]:
+    """Return what is wrong, one line a mistake."""
+    return [_explain(one) for one in error.errors() if not _of_another_kind(one)]
+
+
+def _of_another_kind(error: Mapping[str, Any]) -> bool:
+    """Return whether an error is that a list is no word, or a word no list, where both are allowed."""
+    unfit = "literal_error" if isinstance(error["input"], list) else "list_type"
+    return "schedule" in error["loc"] and error["type"] == unfit
 
 
 def _explain(error: Mapping[str, Any]) -> str:

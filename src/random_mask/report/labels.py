@@ -33,9 +33,7 @@ class Labels:
         """Take titles and groups from the configuration."""
         methods, drawn = {**experiment.methods, **experiment.all_methods()}, experiment.drawn()
         self._plain = {"original": "Original", "retrain": "Retrained", "oracle": "Retrained"}
-        self._plain |= {
-            name: method.called(name) + ("†" if method.deviation else "") for name, method in methods.items()
-        }
+        self._plain |= {name: f"{of.title}{'†' if of.deviation else ''}" for name, of in methods.items()}
         self._tuned = set(experiment.tuned_methods())
         self._colours: dict[str, Colour] = {"original": _PALETTE[7], "retrain": _DARK, "oracle": _DARK}
         self._markers = {"original": "X", "retrain": "o", "oracle": "o"}

@@ -180,7 +180,7 @@ class Plan:
         return fingerprint(files.items(), Path(self.path("data/state.json"))) if files else ""
 
     @property
-    def batches(self) -> list[tuple[str, str, int]]:
+    def batches(self) -> list[tuple[str, str, int | None]]:
         """What passes over splits in batches, where the sizes of these are not known before they are read."""
         return [] if self.experiment.data.forgotten else self.experiment.batches()
 
