@@ -438,7 +438,7 @@ def shown(found: Mapping[str, Any]) -> str:
         own, retrained = found["accuracy"][split], found["retrained_accuracy"][split]
         rows.append((f"{split} accuracy", f"{own:.1%}, retrained models {retrained:.1%}"))
     rows += [
-        ("shift of confidences", f"{interval(found['shift'], '+.2f')} standard deviations of the oracle"),
+        ("shift of confidences", f"{interval(found['shift'], '+z.2f')} standard deviations of the oracle"),
         ("spread of confidences", f"{interval(found['spread'], '.2f')} times the oracle's"),
         (
             "cost of a model",

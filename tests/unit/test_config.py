@@ -94,6 +94,11 @@ MISTAKES = [
         "cosin",
         "training.schedule: input should be 'cosine', 'linear' or 'constant', not",
     ),
+    (
+        "methods.schedule",
+        {"finetune": RELEARN | {"images": "retain"}, "compare_with": "x"},
+        "methods.schedule.compare_with: input should be a valid list",
+    ),
     ("training.schedule", 3, "training.schedule: input should be 'cosine', 'linear' or 'constant', not 3"),
     ("training.schedule", [1.0, "x"], "training.schedule.1: input should be a valid number"),
     ("training.schedule", [-1.0], "training.schedule: input should be greater than or equal to 0, not -1.0"),

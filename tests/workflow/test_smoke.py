@@ -175,6 +175,10 @@ def test_a_file_that_an_experiment_cannot_have_is_one_line(fresh):
         ),
         ("digits/relearn/oracle.npz", "results/digits: its configuration has no `relearn`, so there is no "),
         ("smoke/relearn/nope/original-0.npz", "results/smoke: has no method nope; there are "),
+        ("smoke/relearn/retrain/original-0.npz", "results/smoke: has no method retrain; there are "),
+        ("smoke/masks/original/original-0/models-0000-0003.csv", "results/smoke: has no method original; "),
+        ("smoke/fleets/retrain/original-0/models-0000-0003.npz", "results/smoke: has no method retrain; "),
+        ("smoke/own/finetune/original-0/models-0000-0003.npz", "finetune: no function of your own; its "),
         ("digits/chosen.yaml", "results/digits: its configuration has no `search`, so there is no such file"),
     ):
         status, printed = dry_run(fresh.root, [f"results/{target}"])

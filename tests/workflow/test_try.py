@@ -16,7 +16,7 @@ from random_mask import cli
 from random_mask.artifacts import keeping
 from random_mask.artifacts.files import read_npz, write_npz
 from random_mask.errors import InputError
-from random_mask.trying import Trial, attempt
+from random_mask.trying import Trial, attempt, shown
 
 NOTHING = "def unlearning(net, retain_loader, forget_loader, val_loader):\n    pass\n"
 HELPED = "from helper import noise\n\n\ndef spoil(net, retain, forget, val):\n    noise(net)\n"
@@ -49,6 +49,9 @@ def test_a_function_that_does_nothing_is_the_original_model(root):
     said = []
     found = attempt(Trial("mine.py", "smoke"), said.append)
     assert json.loads(json.dumps(found)) == found
+    lines = shown(found).splitlines()
+    assert lines[0] == "mine.py on smoke, N = 4, 95 % intervals in brackets"
+    assert "0% of the ceiling" in lines[1]
     examples = read_npz("reference/smoke/examples.npz")
     for part in ("retain", "test"):
         assert found["accuracy"][part] == examples[f"original/0/{part}_accuracy"].mean()

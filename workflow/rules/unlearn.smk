@@ -27,7 +27,7 @@ rule mask:
         mem_mb=memory("mask"),
         runtime=minutes("mask"),
     params:
-        settings=lambda wildcards: plan(wildcards).settings(
+        settings=lambda wildcards: plan(wildcards, made_by="steps").settings(
             "seed", "network", steps=plan(wildcards).mask_drawings(wildcards.method)
         ),
     message:
@@ -45,7 +45,7 @@ rule unlearn:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
         weights=rules.train_original.output.weights,
-        masks=lambda wildcards: plan(wildcards, of_steps=True).masks(
+        masks=lambda wildcards: plan(wildcards, made_by="steps").masks(
             wildcards.method, wildcards.original, wildcards.first, wildcards.last
         ),
         code=lambda wildcards: stage_code(
@@ -88,7 +88,9 @@ rule unlearn_own:
         images=rules.prepare_data.output.images,
         split_table=rules.prepare_data.output.split_table,
         weights=rules.train_original.output.weights,
-        files=lambda wildcards: plan(wildcards).own_files(wildcards.method),
+        files=lambda wildcards: plan(wildcards, made_by="function").own_files(
+            wildcards.method
+        ),
         code=stage_code("unlearn_own"),
         lock="requirements.txt",
     output:

@@ -711,16 +711,20 @@ def _explained(error: ValidationError) -> list[str]:
 
 def _of_another_kind(error: Mapping[str, Any]) -> bool:
     """Return whether an error is that a list is no word, or a word no list, where both are allowed."""
-    unfit = "literal_error" if isinstance(error["input"], list) else "list_type"
-    return "schedule" in error["loc"] and error["type"] == unfit
+    listed = isinstance(error["input"], list)
+    unfit, member = ("literal_error", "literal[") if listed else ("list_type", "list[")
+    path = ("", "", *map(str, error["loc"]))
+    return path[-2] == "schedule" and path[-1].startswith(member) and bool(error["type"] == unfit)
 
 
 def _explain(error: Mapping[str, Any]) -> str:
     # Names of union members are part of pydantic's location, not of the file; a single recipe has no number.
+    # A method may be called like a key of these.
+    path = ("", "", *map(str, error["loc"]))
     parts = [
-        str(p)
-        for at, p in enumerate(error["loc"])
-        if p not in ("[key]", 0) and (at == 0 or error["loc"][at - 1] not in UNIONS)
+        part
+        for of, key, part in zip(path, path[1:], path[2:], strict=False)
+        if part not in ("[key]", "0") and (key not in UNIONS or of == "methods")
     ]
     key = ".".join(parts)
     match error["type"]:

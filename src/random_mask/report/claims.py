@@ -191,7 +191,7 @@ class RankCorrelation(Section):
         known = table[["score", self.of]].dropna() if self.of in table else table.iloc[:0]
         if len(known) < FEWEST_METHODS:
             raise UntestableError(f"needs {FEWEST_METHODS} methods, of which there {_are(len(known))}")
-        correlation = float(known["score"].corr(known[self.of], method="spearman"))
+        correlation = float(known.corr(method="spearman").to_numpy()[0, 1])
         if np.isnan(correlation):
             raise UntestableError(f"{self.of} is the same for every method")
         # Fisher's transformation, with Bonett and Wright's variance for ranks (Psychometrika 65, 2000).

@@ -51,7 +51,8 @@ class Job:
 def report(configfile: Path, cores: int | None, seconds: float) -> str:
     """Return what an experiment costs if nothing of it is there yet, as text.
 
-    So many cores run a job each, by default those of this machine, which is measured for `seconds` at least.
+    So many cores run a job each, by default those that this process may use; all of these measure for
+    `seconds` at least.
 
     Raises:
         InputError: in one line, if the experiment cannot be planned here.
@@ -76,8 +77,8 @@ def report(configfile: Path, cores: int | None, seconds: float) -> str:
     models = sum(job.work.models for job in jobs)
     lines = [
         f"{experiment.experiment}: {len(jobs)} jobs, which train {models} models",
-        f"a core of this machine ({here['processor']}) trains on {speed:.0f} images a second "
-        f"while {'all ' if usable > 1 else ''}{usable} do",
+        f"a core of this machine ({here['processor']}) trains on {speed:.0f} images a second, "
+        f"{usable} core{'s' * (usable > 1)} at a time",
         "",
         *(f"{name:<18}{value:<9}{comment}".rstrip() for name, value, comment in rows),
         "",

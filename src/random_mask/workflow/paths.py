@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic_core import to_jsonable_python
 
@@ -90,12 +90,14 @@ class Plan:
         roles = ["oracle", *(self.role(method, number) for method, number in self.rows)]
         return [path for role in dict.fromkeys(roles) for path in self.fleet(role, suffix)]
 
-    def check_target(self, wildcards: Any, *, of_steps: bool = False, needs: str | None = None) -> None:
+    def check_target(
+        self, wildcards: Any, *, made_by: Literal["steps", "function"] | None = None, needs: str | None = None
+    ) -> None:
         """Check that the experiment has what a file that is asked for would be made of.
 
         Args:
             wildcards: of the file; if there is a `method`, or a `role` of one, it must be known.
-            of_steps: it must be none of one's own.
+            made_by: how that method must unlearn: by steps of its configuration, or a function of one's own.
             needs: a section that its configuration must have.
 
         Raises:
@@ -105,10 +107,13 @@ class Plan:
             raise InputError(f"{self.results}: its configuration has no `{needs}`, so there is no such file")
         of_role, _, number = wildcards.get("role", "").partition("/original-")
         name = wildcards.get("method", of_role if number else None)
-        if name is not None and name not in self.judged_methods:
-            known = ", ".join(self.judged_methods)
-            raise InputError(f"{self.results}: has no method {name}; there are {known}")
-        if of_steps and name in self.experiment.own():
+        known = [*self.methods] if made_by or number else self.judged_methods
+        if name is not None and name not in known:
+            raise InputError(f"{self.results}: has no method {name}; there are {', '.join(known)}")
+        own = name in self.experiment.own()
+        if made_by == "function" and not own:
+            raise InputError(f"{name}: no function of your own; its fleets are in {self.path('fleets')}")
+        if made_by == "steps" and own:
             raise InputError(f"{name}: a function of your own, whose fleets are in {self.path('own')}")
 
     def mask_tables(self) -> list[str]:
