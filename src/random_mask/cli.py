@@ -326,7 +326,7 @@ def config(file: Path, /) -> None:
 
 
 @app.command
-def estimate(*, configfile: Path, cores: PositiveInt | None = None, seconds: PositiveFloat = 6) -> None:
+def estimate(configfile: Path, *, cores: PositiveInt | None = None, seconds: PositiveFloat = 6) -> None:
     """Print what an experiment costs if nothing of it is there yet: core hours, wall time, disk and memory.
 
     It follows from the configuration and a calibration of this machine on all cores, which takes about half a

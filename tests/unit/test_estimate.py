@@ -152,7 +152,7 @@ def test_a_calibration_on_this_machine(smoke):
 def test_the_command_prints_the_costs(capsys, monkeypatch):
     rates = {"images": 0.01, "steps": 0.0, "starts": 1.0}
     monkeypatch.setattr(estimate, "calibrate", lambda configfile, processes, seconds: (rates, 10**9))
-    assert cli.main(["estimate", "--configfile", str(SMOKE), "--cores", "3"]) == 0
+    assert cli.main(["estimate", str(SMOKE), "--cores", "3"]) == 0
     printed = capsys.readouterr()
     for text in (
         "smoke: 48 jobs, which train 37 models",
