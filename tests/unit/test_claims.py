@@ -11,7 +11,7 @@ import yaml
 from random_mask.errors import InputError
 from random_mask.experiment.config import load
 from random_mask.metrics.intervals import Interval
-from random_mask.metrics.spread import shift
+from random_mask.metrics.spread import absolute_shift_difference, shift
 from random_mask.report.claims import Claim, Results, asked_of, judge, read_claims
 from random_mask.report.originals import pooled
 from random_mask.workflow.experiments import read_reported
@@ -220,6 +220,14 @@ def test_the_shift_of_a_method_is_over_its_original_models():
     row = judged(far, Results(scores, pd.DataFrame(), empty, examples))
     shifts = [shift(examples[f"random_mask/{number}/confidences"], oracle).estimate for number in (0, 1)]
     assert row["estimate"] == pytest.approx(np.mean(shifts))
+    # Of two methods, over the original models that both were applied to.
+    more = examples | {"finetune/1/confidences": oracle + 6, "finetune/2/confidences": oracle}
+    rows = [{"method": "finetune", "original": number, "n_models": 16, "score": 0.1} for number in (1, 2)]
+    nearer = claim(quantity={"kind": "absolute_shift", "of": ["random_mask", "finetune"]}, relation="below")
+    both = Results(pd.concat([scores, pd.DataFrame(rows)]), pd.DataFrame(), empty, more)
+    expected = absolute_shift_difference(more["random_mask/1/confidences"], oracle + 6, oracle)
+    row = judged(nearer, both)
+    assert (row["estimate"], row["verdict"]) == (pytest.approx(expected.estimate), "supported")
     missing = claim(quantity={"kind": "shift", "of": "mine"})
     assert judged(missing, results())["reason"] == "no method mine in this experiment"
 

@@ -254,8 +254,8 @@ def test_missing_numbers_are_dashes_that_sort_last():
     scores.loc[scores["method"] == "m0", "score":] = np.nan
     scores.loc[scores["method"] == "m0", "seconds_per_model"] = np.nan
     text = made(**arguments)
-    (row,) = [row for row in Parsed(text).rows if row[0] == "First" and len(row) == 10]
-    assert (row[1], row[2], row[3], row[9]) == (DASH, f"[{DASH}, {DASH}]", DASH, DASH)
+    (row,) = [row for row in Parsed(text).rows if row[0] == "First" and len(row) == 11]
+    assert (row[1], row[2], row[3], row[10]) == (DASH, f"[{DASH}, {DASH}]", DASH, DASH)
     assert 'data-value=""' in text
     assert 'data-value="nan"' not in text
 
@@ -263,13 +263,13 @@ def test_missing_numbers_are_dashes_that_sort_last():
 def test_a_ceiling_of_0_has_no_shares():
     arguments = results()
     arguments["scores"]["score"] = 0.0
-    (row,) = [row for row in Parsed(made(**arguments)).rows if row[0] == "Retrained" and len(row) == 10]
+    (row,) = [row for row in Parsed(made(**arguments)).rows if row[0] == "Retrained" and len(row) == 11]
     assert row[1:4] == ["0.000", "[0.050, 2.000]", DASH]
 
 
 def test_originals_are_pooled():
     parsed = Parsed(made(**results(originals=2)))
-    (row,) = [row for row in parsed.rows if row[0] == "First" and len(row) == 10]
+    (row,) = [row for row in parsed.rows if row[0] == "First" and len(row) == 11]
     assert row[1] == "0.600"
     assert "means over 2 original models" in parsed.said("p")
 

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from pathlib import Path
 
@@ -6,10 +7,12 @@ import pandas as pd
 import pytest
 
 from random_mask.experiment.config import load, validate
+from random_mask.metrics import spread
+from random_mask.metrics.competition import forgetting_quality
 from random_mask.report import figures, numbers, summary, tables
 from random_mask.report.claims import Claim
 from random_mask.report.labels import Labels
-from random_mask.report.measures import MEASURES
+from random_mask.report.measures import MEASURES, of_methods
 from random_mask.report.originals import over_originals
 from random_mask.report.study import Study
 
@@ -125,6 +128,11 @@ def test_the_highest_scores_are_named_with_their_methods(study, collected):
     assert names[0] in collected["digits/scores/highest"]
     assert collected["digits/scores/highest"].count("(0.") == numbers.HIGHEST
     assert "ratio 0" not in collected["digits/scores/highest"]
+    # One that was applied to fewer original models is compared on these.
+    apart = made(study.experiment, originals=2)
+    only = (apart.scores["method"] != "finetune") | (apart.scores["original"] == 0)
+    few = dataclasses.replace(apart, scores=apart.scores[only])
+    assert numbers.of_study(few)["digits/scores/highest"] == collected["digits/scores/highest"]
     assert not collected["digits/scores/highest"].startswith("Original")
 
 
@@ -217,9 +225,36 @@ def test_tables_are_tabulars_with_a_row_for_every_method_of_every_experiment(stu
         "Retrained",
     ]
     assert [row[0] for row in cells(blocks[1])][0::-1] == ["Original"]
-    shift, spread = study.positions["random_mask"]
+    at = study.positions["random_mask"]
     (row,) = (row for row in cells(blocks[0]) if row[0] == "Random mask")
-    assert row[4:6] == [f"{shift.estimate:z.2f}", f"{spread.estimate:.2f}"]
+    assert row[4:7] == [f"{one.estimate:z.2f}" for one in (at.shift, at.absolute_shift, at.spread)]
+
+
+def test_what_a_correction_would_gain_is_told_of_every_method(study):
+    oracle = study.examples["oracle/oracle_confidences"]
+    fleet = study.examples["random_mask/0/confidences"]
+    (row,) = (row for row in cells(tables.corrections([study])) if row[0] == "Random mask")
+    corrected = [fleet, *(spread.corrected(fleet, oracle, what) for what in ("shift", "means", "spreads"))]
+    assert row[1:] == [f"{forgetting_quality(one, oracle):.3f}" for one in corrected]
+
+
+def test_no_interval_of_a_measure_goes_beyond_its_limits():
+    columns = {"method": "a", "measure": "klom_forget_p95", "original": [0, 1, 2], "value": [4.0, 9.0, 11.0]}
+    table = pd.DataFrame(columns).assign(low=lambda of: of["value"] - 0.5, high=lambda of: of["value"] + 0.5)
+    (found,) = of_methods(table).values()
+    assert found.estimate == pytest.approx(8)
+    assert (found.low, found.high) == (0.0, pytest.approx(np.log(1e5)))
+
+
+def test_a_dagger_is_that_of_the_search_whose_values_are_shown():
+    of_all, others = (made(load(ROOT / "config" / f"{name}.yaml")) for name in ("digits-all", "cifar10_jpeg"))
+    choices = [
+        {"experiment": name, "choices": {"kookmin_tuned": {"values": {}, "score": 0.1, "cost": 0.2}}}
+        for name in ("digits_tuning", "cifar10_tuning")
+    ]
+    rows = [row[0] for row in cells(tables.tuning(choices, [of_all, others]))[1:]]
+    assert rows == [study.labels.untuned("kookmin_tuned") for study in (of_all, others)]
+    assert [name.endswith("†") for name in rows] == [True, False]
 
 
 def test_a_table_of_more_rows_than_fit_on_a_page_is_cut(study):
@@ -303,7 +338,7 @@ def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(stu
     assert list(alone.containers[1].lines[0].get_ydata()) == expected
     panels = figures.mask_ratios([study, several]).axes
     assert list(panels[1].containers[0].lines[0].get_ydata()) == expected
-    shifts = [several.positions[name][0].estimate for name in series.values()]
+    shifts = [several.positions[name].shift.estimate for name in series.values()]
     assert list(panels[3].containers[0].lines[0].get_ydata()) == pytest.approx(shifts)
 
 
@@ -316,9 +351,9 @@ def test_methods_are_where_their_shift_and_spread_are_and_look_alike_in_all_pane
         found = {bars.get_label(): bars.lines[0] for bars in axes.containers}
         assert list(found) == [one.labels(name) for name in names]
         for name in names:
-            shift, spread = one.positions[name]
+            at = one.positions[name]
             drawn = found[one.labels(name)].get_xydata()
-            assert drawn == pytest.approx(np.array([[shift.estimate, spread.estimate]]))
+            assert drawn == pytest.approx(np.array([[at.shift.estimate, at.spread.estimate]]))
         looks.append({name: (line.get_marker(), line.get_color()) for name, line in found.items()})
     shared = looks[0].keys() & looks[1].keys()
     assert {"Original", "Retrained", "Random mask"} <= shared
@@ -403,6 +438,19 @@ def test_the_methods_of_a_figure_of_few_differ_in_colour(experiment, labels):
     for group in ("entry", "literature"):
         members = [name for name, method in of_all.methods.items() if method.group == group]
         assert len({many.colour(name) for name in members}) == 1
+
+
+def test_methods_of_several_experiments_look_alike_although_one_has_more(experiment):
+    content = load(ROOT / "config" / "cifar10_jpeg.yaml").model_dump(mode="json")
+    more = {"title": "Mask, again", "group": "mask", "main": True}
+    first = {"again": content["methods"]["random_mask"] | more}
+    other = validate(content | {"methods": first | content["methods"]})
+    common = experiment.drawn()
+    looks = [Labels(one, common) for one in (experiment, other)]
+    for name in common:
+        assert looks[0].style(name) == looks[1].style(name)
+    drawn = ["original", *other.drawn(), "retrain"]
+    assert len({looks[1].colour(name) for name in drawn}) == len(drawn)
 
 
 def test_an_experiment_without_a_mask_has_its_numbers(experiment):

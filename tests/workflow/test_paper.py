@@ -121,7 +121,7 @@ def test_a_run_takes_the_place_of_the_authors_results(small):
 
 
 def test_sentences_that_a_run_does_not_confirm_are_marked_and_listed(small):
-    """Of two models a fleet, no claim is testable."""
+    """Of two models per fleet, no claim is testable."""
     _, printed = small
     marked = re.findall(
         r"^marked in the margin of results/paper.pdf: (\S+): (.*) in the text, (.*) by the run$",

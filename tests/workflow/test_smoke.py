@@ -78,7 +78,7 @@ def test_measures(finished):
     assert list(measures["method"].unique()) == METHODS
     assert (measures.groupby("method")["measure"].nunique() == measures["measure"].nunique()).all()
     known = measures.dropna()
-    # Of four models a fleet U-LiRA is unknown.
+    # Of four models per fleet U-LiRA is unknown.
     assert set(measures["measure"]) - set(known["measure"]) == {"ulira_accuracy", "ulira_true_positives"}
     assert ((known["low"] <= known["value"]) & (known["value"] <= known["high"])).all()
     values = measures.set_index(["method", "measure"])["value"]

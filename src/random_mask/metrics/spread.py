@@ -1,19 +1,21 @@
 """How a fleet's confidences lie beside those of retrained models: shifted, and more or less spread.
 
 The score punishes both, and does not tell them apart. A fleet that is distributed as the retrained one has
-shift 0 and spread 1.
+shift 0 and spread 1. Shifts of single examples can cancel in their mean, not in the mean of their absolute
+values, which chance alone keeps above 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from scipy.special import stdtrit
 
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 
-__all__ = ["shift", "spread_ratio"]
+__all__ = ["absolute_shift", "absolute_shift_difference", "corrected", "shift", "spread_ratio"]
 
 SMALLEST = 1e-12
 """The standard deviation that stands for none."""
@@ -33,17 +35,20 @@ def shift(fleet: Confidences, oracle: Confidences) -> Interval:
         fleet: confidences [models, examples].
         oracle: those of retrained models at the same examples.
     """
+    return _interval(_shifts, fleet, oracle)
 
-    def shifts(own: Confidences, retrained: Confidences) -> np.ndarray:
-        return (own.mean(axis=0) - retrained.mean(axis=0)) / np.maximum(_deviations(retrained), SMALLEST)
 
-    found = shifts(fleet, oracle)
-    variance = found.var(ddof=1) / len(found) if len(found) > 1 else 0.0
-    variance += _jackknife(lambda rest: shifts(rest, oracle).mean(), fleet)
-    variance += _jackknife(lambda rest: shifts(fleet, rest).mean(), oracle)
-    half = _quantile(fleet, oracle) * np.sqrt(variance)
-    middle = float(found.mean())
-    return Interval(middle, middle - float(half), middle + float(half))
+def absolute_shift(fleet: Confidences, oracle: Confidences) -> Interval:
+    """Return the mean over the examples of the absolute value of what `shift` takes the mean of."""
+    return _interval(lambda own, retrained: np.abs(_shifts(own, retrained)), fleet, oracle)
+
+
+def absolute_shift_difference(a: Confidences, b: Confidences, oracle: Confidences) -> Interval:
+    """Return the `absolute_shift` of a fleet less that of another: below 0, its examples are nearer."""
+    return _interval(
+        lambda one, other, retrained: np.abs(_shifts(one, retrained)) - np.abs(_shifts(other, retrained)),
+        *(a, b, oracle),
+    )
 
 
 def spread_ratio(a: Confidences, b: Confidences) -> Interval:
@@ -61,28 +66,62 @@ def spread_ratio(a: Confidences, b: Confidences) -> Interval:
     if not np.ptp(a, axis=0).any():
         return Interval(0.0, 0.0, 0.0)
 
-    def logarithms(fleet: Confidences) -> np.ndarray:
-        return np.log(np.maximum(_deviations(fleet), SMALLEST))
+    def ratios(one: Confidences, other: Confidences) -> np.ndarray:
+        return np.log(np.maximum(_deviations(one), SMALLEST) / np.maximum(_deviations(other), SMALLEST))
 
-    found = logarithms(a) - logarithms(b)
+    found = _interval(ratios, a, b)
+    return Interval(*(float(np.exp(value)) for value in (found.estimate, found.low, found.high)))
+
+
+def corrected(
+    fleet: Confidences, oracle: Confidences, what: Literal["shift", "means", "spreads"]
+) -> Confidences:
+    """Return a fleet's confidences as they would be if something of them were that of retrained models.
+
+    Args:
+        fleet: confidences [models, examples].
+        oracle: those of retrained models at the same examples.
+        what: the `shift`, by moving all examples by as many standard deviations of the retrained models; the
+            mean of every example; or the standard deviation of every example, where the fleet has any.
+    """
+    means, wanted = fleet.mean(axis=0), _deviations(oracle)
+    if what == "shift":
+        return fleet - _shifts(fleet, oracle).mean() * wanted
+    if what == "means":
+        return fleet - means + oracle.mean(axis=0)
+    return means + (fleet - means) * wanted / np.maximum(_deviations(fleet), SMALLEST)
+
+
+def _shifts(fleet: Confidences, oracle: Confidences) -> np.ndarray:
+    """Return the shift of each example."""
+    return (fleet.mean(axis=0) - oracle.mean(axis=0)) / np.maximum(_deviations(oracle), SMALLEST)
+
+
+def _interval(statistic: Callable[..., np.ndarray], *fleets: Confidences) -> Interval:
+    """Return the mean of a statistic of each example with its 95 % interval; see `shift`."""
+    found = statistic(*fleets)
     variance = found.var(ddof=1) / len(found) if len(found) > 1 else 0.0
-    variance += sum(_jackknife(lambda rest: logarithms(rest).mean(), fleet) for fleet in (a, b))
-    half = _quantile(a, b) * np.sqrt(variance)
-    middle = found.mean()
-    return Interval(*(float(np.exp(value)) for value in (middle, middle - half, middle + half)))
+    variance += sum(_jackknife(statistic, fleets, place) for place in range(len(fleets)))
+    half = _quantile(*fleets) * np.sqrt(variance)
+    middle = float(found.mean())
+    return Interval(middle, middle - float(half), middle + float(half))
 
 
 def _deviations(fleet: Confidences) -> np.ndarray:
     return fleet.std(axis=0, ddof=1)
 
 
-def _jackknife(statistic: Callable[[Confidences], float], fleet: Confidences) -> float:
-    """Return the jackknife's variance of a statistic of a fleet, leaving out a model at a time."""
+def _jackknife(statistic: Callable[..., np.ndarray], fleets: Sequence[Confidences], place: int) -> float:
+    """Return the jackknife's variance of a mean, leaving out a model of one of the fleets at a time."""
+    fleet = fleets[place]
     if len(fleet) < 3:  # of two, one is left, which has no deviation
         return 0.0
-    left = [statistic(np.delete(fleet, model, axis=0)) for model in range(len(fleet))]
+    left = [
+        statistic(*fleets[:place], np.delete(fleet, model, axis=0), *fleets[place + 1 :]).mean()
+        for model in range(len(fleet))
+    ]
     return (len(fleet) - 1) * float(np.var(left))
 
 
-def _quantile(a: Confidences, b: Confidences) -> float:
-    return float(stdtrit(min(len(a), len(b)) - 1, (1 + CONFIDENCE) / 2))
+def _quantile(*fleets: Confidences) -> float:
+    return float(stdtrit(min(map(len, fleets)) - 1, (1 + CONFIDENCE) / 2))

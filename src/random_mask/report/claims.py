@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from random_mask.artifacts.files import read_text
 from random_mask.errors import InputError
 from random_mask.metrics.intervals import Interval
-from random_mask.metrics.spread import shift, spread_ratio
+from random_mask.metrics.spread import absolute_shift_difference, shift, spread_ratio
 from random_mask.report.measures import FEWEST_METHODS, MEASURES, nearness, turned
 from random_mask.report.originals import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, differences, pooled
 from random_mask.settings import Number, Section
@@ -77,6 +77,13 @@ class Results:
         if (a, b) not in self._differences:
             raise UntestableError(f"{a} and {b} were not compared")
         return self._differences[a, b]
+
+    def pairs(self, of: Sequence[str]) -> list[list[np.ndarray]]:
+        """Return the confidences of methods, for each original model to which all were applied."""
+        self.need(*of)
+        applied = (set(self.scores.loc[self.scores["method"] == name, "original"]) for name in of)
+        originals = sorted(set.intersection(*applied))
+        return [[self.examples[f"{name}/{number}/confidences"] for name in of] for number in originals]
 
     @cached_property
     def _differences(self) -> dict[tuple[str, str], Interval]:
@@ -140,11 +147,19 @@ class Spread(Section):
     of: Pair
 
     def _estimate(self, results: Results) -> Interval:
-        results.need(*self.of)
-        of_a, of_b = (set(results.scores.loc[results.scores["method"] == of, "original"]) for of in self.of)
-        originals = sorted(of_a & of_b)
-        fleets = [[results.examples[f"{of}/{number}/confidences"] for of in self.of] for number in originals]
-        return pooled([spread_ratio(a, b) for a, b in fleets])
+        return pooled([spread_ratio(a, b) for a, b in results.pairs(self.of)])
+
+
+class AbsoluteShift(Section):
+    """How far the means of single examples lie from those of retrained models, less after another method."""
+
+    words: ClassVar[str] = "mean |shift| of {of[0]} - mean |shift| of {of[1]}"
+    kind: Literal["absolute_shift"]
+    of: Pair
+
+    def _estimate(self, results: Results) -> Interval:
+        oracle = results.examples["oracle/oracle_confidences"]
+        return pooled([absolute_shift_difference(a, b, oracle) for a, b in results.pairs(self.of)])
 
 
 class Shift(Section):
@@ -208,7 +223,8 @@ class Claim(Section):
     claim: str
     """What is claimed, as a clause that a sentence can begin or end with."""
     quantity: Annotated[
-        Difference | Lead | Share | Spread | Shift | Distance | RankCorrelation, Field(discriminator="kind")
+        Difference | Lead | Share | Spread | Shift | AbsoluteShift | Distance | RankCorrelation,
+        Field(discriminator="kind"),
     ]
     """What decides."""
     relation: Literal["above", "below", "within"]
@@ -216,7 +232,7 @@ class Claim(Section):
     bound: Number = 0.0
     """The bound of the relation."""
     models: Annotated[int, Field(ge=2)] = 16
-    """The smallest number of models a fleet at which the claim is tested."""
+    """The smallest number of models per fleet at which the claim is tested."""
     experiments: Annotated[list[str], Field(min_length=1)]
     """Those that judge it, which the paper reports."""
     exploratory: bool = False
@@ -267,7 +283,7 @@ def _judged(claim: Claim, results: Results) -> dict[str, Any]:
     row |= {"criterion": criterion(claim), "exploratory": claim.exploratory, "reason": ""}
     models = int(results.scores["n_models"].min())
     if models < claim.models:
-        return row | {"reason": f"needs {claim.models} models a fleet, of which there {_are(models)}"}
+        return row | {"reason": f"needs {claim.models} models per fleet, of which there {_are(models)}"}
     try:
         found = claim.quantity._estimate(results)
     except UntestableError as reason:

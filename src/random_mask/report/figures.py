@@ -153,7 +153,7 @@ def shift_spread(positions: Positions, methods: Sequence[str], labels: Labels) -
 
 def shift_spreads(studies: Sequence[Study]) -> Figure:
     """Draw the same for several experiments, the methods that all have in the same way."""
-    figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, 2.9), sharey=True)
+    figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, 2.7), sharey=True)
     handles: dict[str, Any] = {}
     for axes, study in zip(panels, studies, strict=True):
         names = ["original", *study.experiment.drawn(), "retrain"]
@@ -174,7 +174,7 @@ def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels:
     axes.axvline(0, color="0.6", lw=0.8, ls=":", zorder=0)
     axes.axhline(1, color="0.6", lw=0.8, ls=":", zorder=0)
     for method in methods:
-        x, y = positions[method]
+        x, y = positions[method].shift, positions[method].spread
         axes.errorbar(
             *([x.estimate], [y.estimate]),
             xerr=[[x.estimate - x.low], [x.high - x.estimate]],
@@ -187,7 +187,7 @@ def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels:
 
 def mask_ratios(studies: Sequence[Study]) -> Figure:
     """Draw the score, and shift and spread, against the mask ratio, a column for each experiment."""
-    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 3.0), sharex="col", sharey="row")
+    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 2.7), sharex="col", sharey="row")
     for (upper, lower), study in zip(grid.T, studies, strict=True):
         series = study.experiment.ratio_series()
         means = over_originals(study.scores).loc[list(series.values())].set_axis(list(series))
@@ -196,7 +196,7 @@ def mask_ratios(studies: Sequence[Study]) -> Figure:
         _bounds(upper, study.scores, "score", vertical=False)
         upper.set(title=study.title, ylim=(-0.008, None))
         for place, (name, style) in enumerate({"shift": "s-", "spread": "^--"}.items()):
-            found = [study.positions[method][place] for method in series.values()]
+            found = [getattr(study.positions[method], name) for method in series.values()]
             ends = [[one.estimate - one.low for one in found], [one.high - one.estimate for one in found]]
             values = [one.estimate for one in found]
             lower.errorbar(
@@ -257,7 +257,7 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Lab
     if not pairs:
         return _note("no variant of another method in the configuration")
     table = table.rename(columns={"low": "difference_low", "high": "difference_high"})
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.8 + 0.155 * len(pairs)), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.7 + 0.14 * len(pairs)), sharey=True)
     markers = dict(zip(dict.fromkeys(plain for _, plain in pairs), cycle(MARKERS), strict=False))
     for axes, (quantity, name) in zip(panels, QUANTITIES.items(), strict=True):
         axes.axvline(0, color="0.35", lw=0.8, ls=":", zorder=1)
@@ -339,11 +339,19 @@ def training(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_yscale("log")
     for formatted in (panels[0].yaxis.set_major_formatter, panels[0].yaxis.set_minor_formatter):
-        formatted(LogFormatter(minor_thresholds=(1, 0.3)))
+        formatted(_Decimals(minor_thresholds=(1, 0.3)))
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3)
     sns.despine(figure)
     return figure
+
+
+class _Decimals(LogFormatter):
+    """Labels of a logarithmic axis as 0.1, where Matplotlib has 1e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label of a tick, empty where Matplotlib has none."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def _legend_above(axes: Axes, columns: int) -> None:
@@ -355,7 +363,7 @@ def by_n(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figure:
     if table.empty:
         return _note("needs fleets of at least 8 models")
     figure, axes = plt.subplots(figsize=(0.7 * WIDTH, 2.4))
-    axes.set(xlabel="models a fleet, N", ylabel="score")
+    axes.set(xlabel="models per fleet, N", ylabel="score")
     sns.despine(figure)
     rows = [*methods, "retrain"]
     for place, method in enumerate(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
@@ -16,7 +17,7 @@ Colour = tuple[float, float, float]
 # Colour-blind safe, and of different lightness, so that they differ in grey as well.
 _PALETTE = sns.color_palette("colorblind", 10)
 _DARK = (0.15, 0.15, 0.15)
-_GROUPS = {"mask": (0, 9, 3), "control": (1, 2, 4), "entry": (4,), "literature": (5,), "own": (6, 8)}
+_GROUPS = {"mask": (0, 9, 3, 5), "control": (1, 2, 4, 8), "entry": (4,), "literature": (5,), "own": (6, 8)}
 """Places in the palette of the methods of each group."""
 _MARKERS = "s^DvP<>ph*"
 
@@ -27,11 +28,17 @@ class Labels:
     A dagger marks a method that deviates in substance from its source. In figures that hold few methods those
     of a group differ in colour, as far as it has colours; all others have the first colour of their group.
     Methods that are compared in detail differ in their markers, too.
+
+    Args:
+        experiment: has titles and groups.
+        first: methods that get their colours and markers before others, so that they look alike in several
+            experiments.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, first: Sequence[str] = ()) -> None:
         """Take titles and groups from the configuration."""
-        methods, drawn = {**experiment.methods, **experiment.all_methods()}, experiment.drawn()
+        methods = {**experiment.methods, **experiment.all_methods()}
+        drawn = sorted(experiment.drawn(), key=lambda name: name not in first)
         self._plain = {"original": "Original", "retrain": "Retrained", "oracle": "Retrained"}
         self._plain |= {name: f"{of.title}{'†' if of.deviation else ''}" for name, of in methods.items()}
         self._tuned = set(experiment.tuned_methods())

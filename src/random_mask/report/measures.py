@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from random_mask.metrics.intervals import Interval
-from random_mask.report.originals import pooled
+from random_mask.metrics.klom import FLOOR
+from random_mask.report.originals import pooled, pooled_by
 
-__all__ = ["FEWEST_METHODS", "MEASURES", "Measure", "correlations", "nearness", "turned"]
+__all__ = ["FEWEST_METHODS", "MEASURES", "Measure", "correlations", "nearness", "of_methods", "turned"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Measure:
         ideal: what retraining reaches, in LaTeX.
         best: the value that is best: the larger the distance from it, the worse.
         in_table: whether it has a column in the main table of measures, or else in the appendix.
+        limits: between which it always is.
     """
 
     name: str
@@ -30,14 +33,19 @@ class Measure:
     ideal: str
     best: float
     in_table: bool = True
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
+
+_SHARE, _DIVERGENCE = (0.0, 1.0), (0.0, math.log(1 / FLOOR))
 
 MEASURES = {
-    "ulira_accuracy": Measure("U-LiRA accuracy", "U-LiRA", "($0.5$)", 0.5),
-    "ulira_true_positives": Measure("U-LiRA TPR", "TPR", "($0.01$)", 0.01, in_table=False),
-    "klom_forget_p95": Measure("KLoM forget", "KLoM forget", "(low)", 0.0),
-    "klom_retain_p95": Measure("KLoM retain", "KLoM retain", "(low)", 0.0, in_table=False),
-    "klom_test_p95": Measure("KLoM test", "KLoM test", "(low)", 0.0, in_table=False),
+    "ulira_accuracy": Measure("U-LiRA accuracy", "U-LiRA", "($0.5$)", 0.5, limits=_SHARE),
+    "ulira_true_positives": Measure("U-LiRA TPR", "TPR", "($0.01$)", 0.01, in_table=False, limits=_SHARE),
+    "klom_forget_p95": Measure("KLoM forget", "KLoM forget", "(low)", 0.0, limits=_DIVERGENCE),
+    "klom_retain_p95": Measure(
+        "KLoM retain", "KLoM retain", "(low)", 0.0, in_table=False, limits=_DIVERGENCE
+    ),
+    "klom_test_p95": Measure("KLoM test", "KLoM test", "(low)", 0.0, in_table=False, limits=_DIVERGENCE),
     "mia_gap": Measure("MIA gap", "MIA gap", "($0$)", 0.0),
     "rmia_gap": Measure("RMIA gap", "RMIA gap", "($0$)", 0.0),
     "tow": Measure("ToW", "ToW", "($1$)", 1.0),
@@ -48,6 +56,18 @@ MEASURES = {
 
 FEWEST_METHODS = 8
 """That a rank correlation needs."""
+
+
+def of_methods(measures: pd.DataFrame) -> dict[tuple[str, str], Interval]:
+    """Return the measures over the original models, by method and measure, of `measures.csv`.
+
+    No interval goes beyond the limits of its measure.
+    """
+    found = {}
+    for (method, name), of in pooled_by(measures, ["method", "measure"], "value").items():
+        low, high = MEASURES[name].limits if name in MEASURES else (-math.inf, math.inf)
+        found[method, name] = Interval(of.estimate, *(min(max(end, low), high) for end in (of.low, of.high)))
+    return found
 
 
 def nearness(measures: pd.DataFrame, a: str, b: str, measure: str) -> Interval | None:

@@ -25,7 +25,7 @@ ALL, LARGE = "digits-all", "digits-128"
 PAPER_FIGURES = FIGURES
 """Figures of the paper."""
 PAPER_TABLES = (
-    *("scores", "measures", "more_measures", "all_scores", "all_measures", "recipes", "masks"),
+    *("scores", "corrections", "measures", "more_measures", "all_scores", "all_measures", "recipes", "masks"),
     *("experiments", "environment", "simulation", "tuning", "claims", "reproduction"),
 )
 """Tables of the paper."""

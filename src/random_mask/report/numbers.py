@@ -12,8 +12,8 @@ import pandas as pd
 from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import points
 from random_mask.metrics.intervals import Interval
-from random_mask.report.measures import MEASURES, correlations, nearness, turned
-from random_mask.report.originals import NOT_TESTABLE, differences, over_originals, pooled_by, rows_of
+from random_mask.report.measures import MEASURES, correlations, nearness, of_methods, turned
+from random_mask.report.originals import NOT_TESTABLE, differences, over_originals, rows_of
 from random_mask.report.study import Study
 
 __all__ = ["as_tex", "escape", "of_all", "of_claims", "of_study", "plain"]
@@ -46,6 +46,7 @@ ORIGINS = {
     "claims": "claims.csv (rule paper_tables)",
     "compare": "comparisons.csv (rule scores)",
     "config": "the configuration",
+    "corrected": "examples.npz (rule collect)",
     "cost": "run.json (rule collect)",
     "data": "the configuration and run.json (rule collect)",
     "masks": "masks.csv (rule collect)",
@@ -84,6 +85,8 @@ def of_study(study: Study) -> dict[str, str]:
     numbers |= _scores(study.scores)
     numbers["scores/highest"] = _highest(study)
     numbers |= _positions(study)
+    for method, qualities in study.corrected_quality.items():
+        numbers |= {f"corrected/{method}/{what}": f"{quality:.3f}" for what, quality in qualities.items()}
     numbers |= _comparisons(study.comparisons)
     numbers |= _measures(study.measures, study.scores, experiment.swept_method(), experiment.unmasked())
     for method, counts in study.mask_counts().items():
@@ -193,18 +196,23 @@ HIGHEST = 5
 
 
 def _highest(study: Study) -> str:
-    """Return the methods with the highest scores, each with its own, as a list in words."""
-    means = over_originals(study.scores)["score"]
-    found = means[means.index.isin(study.experiment.shown())].nlargest(HIGHEST)
+    """Return the methods with the highest scores, each with its own, as a list in words.
+
+    Over the original models that all of them were applied to.
+    """
+    table = study.scores[study.scores["method"].isin(study.experiment.shown())].pivot(
+        index="original", columns="method", values="score"
+    )
+    found = table.dropna().mean().nlargest(HIGHEST)
     names = [f"{escape(study.labels(str(name)))} ({score:.3f})" for name, score in found.items()]
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _positions(study: Study) -> dict[str, str]:
-    """Return shift and spread of each method, with their intervals."""
+    """Return where each method lies, with intervals."""
     numbers = {}
     for method, found in study.positions.items():
-        for name, one in zip(("shift", "spread"), found, strict=True):
+        for name, one in found._asdict().items():
             for suffix, value in (("", one.estimate), ("_low", one.low), ("_high", one.high)):
                 numbers[f"position/{method}/{name}{suffix}"] = f"{value:z.2f}"
     return numbers
@@ -226,7 +234,7 @@ def _measures(
     measures: pd.DataFrame, scores: pd.DataFrame, masked: str | None, unmasked: str | None
 ) -> dict[str, str]:
     numbers = {}
-    for (method, measure), of_all in pooled_by(measures, ["method", "measure"], "value").items():
+    for (method, measure), of_all in of_methods(measures).items():
         for suffix, value in (("", of_all.estimate), ("_low", of_all.low), ("_high", of_all.high)):
             text = UNKNOWN if math.isnan(value) else f"{value:z.3f}"
             numbers[f"measures/{method}/{measure}{suffix}"] = text

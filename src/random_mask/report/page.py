@@ -24,7 +24,7 @@ from random_mask.experiment.config import Experiment
 from random_mask.report import summary
 from random_mask.report.labels import Labels
 from random_mask.report.originals import NOT_TESTABLE, differences, over_originals, rows_of, verdict
-from random_mask.report.study import Positions, shift_and_spread
+from random_mask.report.study import Positions, positions
 from random_mask.report.tables import ENVIRONMENT
 
 __all__ = ["CAPTIONS", "gallery", "page"]
@@ -43,7 +43,7 @@ CAPTIONS = {
     "oracle's median confidence, under the models of each fleet; the bars are medians.",
     "epsilons": "How the epsilons of the forget examples fall into the buckets of the metric, by method: "
     "full points on the left, none beyond the dotted line.",
-    "by_n": "Score of each method against the number of models a fleet, with 95 % intervals, from random "
+    "by_n": "Score of each method against the number of models per fleet, with 95 % intervals, from random "
     "subsets of the fleets.",
     "agreement": "Spearman's rank correlations between the score and the other measures over the "
     "unlearning methods, each measure turned so that more is better.",
@@ -93,7 +93,7 @@ def page(
     sections = {
         "Scores": pictures.get("scores", "")
         + (_folded("Other figures", rest) if rest else "")
-        + _scores(means, shift_and_spread(arrays, list(means.index)), labels, experiment.originals),
+        + _scores(means, positions(arrays, list(means.index)), labels, experiment.originals),
         "Paired differences": _comparisons(comparisons, labels),
         "Claims": "" if claims is None else _claims(claims),
         "Costs": _costs(costs, labels, found.get("reference", "a reference machine")),
@@ -274,18 +274,20 @@ def _cells(row: Sequence[_Cell]) -> str:
     return "".join(cells)
 
 
-def _scores(means: pd.DataFrame, positions: Positions, labels: Labels, originals: int) -> str:
+def _scores(means: pd.DataFrame, found: Positions, labels: Labels, originals: int) -> str:
     rows = []
     for method, row in means.iterrows():
         interval = _range(row["score_low"], row["score_high"], ".3f")
-        shift, spread = positions[str(method)]
+        position = found[str(method)]
         rows.append(
             [
                 _Cell(labels(str(method))),
                 _number(row["score"], ".3f"),
                 _Cell(interval, row["score_low"]),
                 _number(row["share_of_ceiling"], ".0%"),
-                *(_number(shift.estimate, "+z.2f"), _number(spread.estimate, ".2f")),
+                _number(position.shift.estimate, "+z.2f"),
+                _number(position.absolute_shift.estimate, ".2f"),
+                _number(position.spread.estimate, ".2f"),
                 *(_number(row[f"{split}_accuracy"], ".1%") for split in ("retain", "forget", "test")),
                 _number(row["cost_share"], ".0%"),
             ]
@@ -296,6 +298,7 @@ def _scores(means: pd.DataFrame, positions: Positions, labels: Labels, originals
         "95 % interval",
         "Of the ceiling",
         "Shift",
+        "|Shift|",
         "Spread",
         "Retain acc.",
         "Forget acc.",
@@ -305,8 +308,9 @@ def _scores(means: pd.DataFrame, positions: Positions, labels: Labels, originals
     note = (
         "The score is the forgetting quality times what is kept of the retrained models' accuracy; the "
         "ceiling is that of an independent retrained fleet. Shift is how far the mean confidence on forget "
-        "images lies above that of retrained models, in their standard deviations, and spread that of the "
-        "confidences across runs, as a multiple of theirs: 0 and 1 are ideal. Cost is that of unlearning one "
+        "images lies above that of retrained models, in their standard deviations, and |shift| the mean of "
+        "its absolute value over the images, where errors do not cancel; spread is that of the confidences "
+        "across runs, as a multiple of theirs. 0, about 0 and 1 are ideal. Cost is that of unlearning one "
         "model, as a share of retraining it."
     )
     if originals > 1:

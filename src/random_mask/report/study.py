@@ -7,31 +7,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
 from random_mask.artifacts.files import read_npz, read_text
 from random_mask.experiment.config import Experiment
+from random_mask.metrics.competition import forgetting_quality
 from random_mask.metrics.intervals import Interval
-from random_mask.metrics.spread import shift, spread_ratio
+from random_mask.metrics.spread import absolute_shift, corrected, shift, spread_ratio
 from random_mask.report.labels import Labels
 from random_mask.report.originals import pooled
 
-__all__ = ["Fleets", "Positions", "Study", "data_title", "fleets_of", "shift_and_spread"]
+__all__ = ["Fleets", "Position", "Positions", "Study", "data_title", "fleets_of", "positions"]
 
 Fleets = Mapping[str, Mapping[str, np.ndarray]]
 """The arrays of each method's evaluation, by method."""
-Positions = Mapping[str, tuple[Interval, Interval]]
-"""Shift and spread by method."""
+
+
+class Position(NamedTuple):
+    """Where the confidences of a method lie beside those of retrained models; see `metrics.spread`."""
+
+    shift: Interval
+    spread: Interval
+    absolute_shift: Interval
+
+
+Positions = Mapping[str, Position]
+"""By method."""
+Correction = Literal["none", "shift", "means", "spreads"]
+"""What of a fleet is made that of retrained models."""
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
     """What is known of an experiment: its configuration, and the contents of files named like the attributes.
 
-    `run` is `run.json`. Figures do without the last three.
+    `run` is `run.json`; `alike` are methods that are to look as in other experiments. Figures of one
+    experiment do without the last four.
     """
 
     experiment: Experiment
@@ -43,9 +57,10 @@ class Study:
     masks: pd.DataFrame = field(default_factory=pd.DataFrame)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
     run: Mapping[str, Any] = field(default_factory=dict)
+    alike: Sequence[str] = ()
 
     @classmethod
-    def read(cls, experiment: Experiment, folder: Path) -> Study:
+    def read(cls, experiment: Experiment, folder: Path, alike: Sequence[str] = ()) -> Study:
         """Read the files of `report.names.RESULTS` of an experiment."""
         names = ("scores", "comparisons", "scores_by_n", "measures", "masks", "costs")
         return cls(
@@ -53,12 +68,13 @@ class Study:
             **{name: pd.read_csv(folder / f"{name}.csv") for name in names},
             examples=read_npz(folder / "examples.npz"),
             run=json.loads(read_text(folder / "run.json")),
+            alike=alike,
         )
 
     @cached_property
     def labels(self) -> Labels:
         """What its methods are called."""
-        return Labels(self.experiment)
+        return Labels(self.experiment, self.alike)
 
     @property
     def name(self) -> str:
@@ -72,10 +88,34 @@ class Study:
 
     @cached_property
     def positions(self) -> Positions:
-        """Shift and spread of each method of the scores; see `shift_and_spread`."""
+        """That of each method of the scores."""
         trials = self.experiment.trials()
         methods = [name for name in self.scores["method"].unique() if name not in trials]
-        return shift_and_spread(self.examples, methods)
+        return positions(self.examples, methods)
+
+    @cached_property
+    def corrected_quality(self) -> Mapping[str, Mapping[Correction, float]]:
+        """The forgetting quality of each method that is compared in detail, after each correction.
+
+        The mean over its original models; what the score would gain if a part of what it punishes were right.
+        """
+        oracle = self.examples["oracle/oracle_confidences"]
+        return {
+            method: {
+                what: float(
+                    np.mean(
+                        [
+                            forgetting_quality(
+                                fleet if what == "none" else corrected(fleet, oracle, what), oracle
+                            )
+                            for fleet in _confidences(self.examples, method)
+                        ]
+                    )
+                )
+                for what in get_args(Correction)
+            }
+            for method in ["original", *self.experiment.drawn(), "retrain"]
+        }
 
     def mask_counts(self) -> dict[str, pd.DataFrame]:
         """Return the rows of `masks` by method."""
@@ -95,26 +135,33 @@ def fleets_of(examples: Mapping[str, np.ndarray], methods: Sequence[str]) -> Fle
     return {name: oracle | _under(f"{name}/0", examples) for name in methods}
 
 
-def shift_and_spread(examples: Mapping[str, np.ndarray], methods: Sequence[str]) -> Positions:
-    """Return shift and spread of the confidences of each method against the oracle, over its original models.
+def positions(examples: Mapping[str, np.ndarray], methods: Sequence[str]) -> Positions:
+    """Return where the confidences of each method lie beside the oracle's, over its original models.
 
     Args:
         examples: the content of `examples.npz`.
         methods: their names.
     """
     oracle = examples["oracle/oracle_confidences"]
-    found = {}
-    for method in methods:
-        fleets = [
-            array
-            for name, array in examples.items()
-            if name.startswith(f"{method}/") and name.endswith("/confidences")
-        ]
-        found[method] = (
-            pooled([shift(fleet, oracle) for fleet in fleets]),
-            pooled([spread_ratio(fleet, oracle) for fleet in fleets]),
+    statistics = (shift, spread_ratio, absolute_shift)
+    return {
+        method: Position(
+            *(
+                pooled([statistic(fleet, oracle) for fleet in _confidences(examples, method)])
+                for statistic in statistics
+            )
         )
-    return found
+        for method in methods
+    }
+
+
+def _confidences(examples: Mapping[str, np.ndarray], method: str) -> list[np.ndarray]:
+    """Return the confidences of a method's fleets, one for each original model."""
+    return [
+        array
+        for name, array in examples.items()
+        if name.startswith(f"{method}/") and name.endswith("/confidences")
+    ]
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

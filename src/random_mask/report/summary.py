@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from random_mask.metrics.intervals import Interval
-from random_mask.report.measures import MEASURES
-from random_mask.report.originals import NOT_TESTABLE, OPPOSITE, pooled_by, verdict
+from random_mask.report.measures import MEASURES, of_methods
+from random_mask.report.originals import NOT_TESTABLE, OPPOSITE, verdict
 
 __all__ = ["RETRAINED", "claims", "comparisons", "cost", "masks", "measures", "page", "scores"]
 
@@ -65,7 +65,7 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
 
 def measures(table: pd.DataFrame) -> pd.DataFrame:
     """Return the measures of `measures.csv` as text, a row for each method, over the original models."""
-    found = pooled_by(table, ["method", "measure"], "value")
+    found = of_methods(table)
     there = [name for name in MEASURES if name in set(table["measure"])]
     rows = {
         method: {MEASURES[name].name: _bracketed(found[method, name]) for name in there}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isnan
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,14 +18,15 @@ from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
 from random_mask.report.claims import Claim
 from random_mask.report.labels import Labels
-from random_mask.report.measures import MEASURES
+from random_mask.report.measures import MEASURES, of_methods
 from random_mask.report.numbers import KINDS, UNKNOWN, escape, plain
-from random_mask.report.originals import NOT_TESTABLE, SUPPORTED, over_originals, pooled_by, rows_of
+from random_mask.report.originals import NOT_TESTABLE, SUPPORTED, over_originals, rows_of
 from random_mask.report.study import Study, data_title
 from random_mask.training.recipe import Recipe
 
 __all__ = [
     "claims",
+    "corrections",
     "environment",
     "experiments",
     "masks",
@@ -81,32 +83,56 @@ def scores(studies: Sequence[Study], *, everything: bool = False, page: int | No
     blocks = []
     for study in studies:
         methods = study.experiment.shown() if everything else study.experiment.drawn()
-        blocks.append((study.title, _score_rows(study, methods)))
-    above = r" & \multicolumn{2}{c}{Score} & {Share} & {Shift} & {Spread} & "
+        blocks.append((_block_title(study, everything), _score_rows(study, methods)))
+    above = r" & \multicolumn{2}{c}{Score} & {Share} & {Shift} & {$|$Shift$|$} & {Spread} & "
     above += r"\multicolumn{3}{c}{Accuracy (\%)} & {Cost} \\"
-    rules = r"\cmidrule(lr){2-3}\cmidrule(lr){7-9}"
-    head = ["Method", "", "", r"{(\%)}", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}"]
+    rules = r"\cmidrule(lr){2-3}\cmidrule(lr){8-10}"
+    head = ["Method", "", "", r"{(\%)}", "", "", "", "{retain}", "{forget}", "{test}", r"{(\%)}"]
     columns = "@{}l" + r"S[table-format=1.3]@{\;}c" + "S[table-format=3.0]" + "S[table-format=-2.2]"
-    columns += "S[table-format=1.2]" + 3 * "S[table-format=3.1]" + "S[table-format=3.0]@{}"
-    return tabular(columns, head, _blocks(blocks, 10), above=above + "\n" + rules, page=page)
+    columns += (
+        "S[table-format=2.2]" + "S[table-format=1.2]" + 3 * "S[table-format=3.1]" + "S[table-format=3.0]@{}"
+    )
+    return tabular(columns, head, _blocks(blocks, 11), above=above + "\n" + rules, page=page)
 
 
 def _score_rows(study: Study, methods: Sequence[str]) -> list[list[str]]:
     means: Any = over_originals(study.scores)
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
-        row, (shift, spread) = means.loc[method], study.positions[method]
+        row, at = means.loc[method], study.positions[method]
         rows.append(
             [
                 escape(study.labels(method)),
                 *(f"{row.score:.3f}", f"[{row.score_low:.3f}, {row.score_high:.3f}]"),
                 "{--}" if isnan(row.share_of_ceiling) else f"{100 * row.share_of_ceiling:.0f}",
-                *(f"{shift.estimate:z.2f}", f"{spread.estimate:.2f}"),
+                *(f"{one.estimate:z.2f}" for one in (at.shift, at.absolute_shift, at.spread)),
                 *(f"{100 * row[f'{split}_accuracy']:.1f}" for split in ("retain", "forget", "test")),
                 f"{100 * row.cost_share:.0f}",
             ]
         )
     return rows
+
+
+def _block_title(study: Study, everything: bool) -> str:
+    """Return what names a block: where `everything` is shown, two experiments on the same data may be."""
+    return f"{study.title} ({study.name})" if everything else study.title
+
+
+def corrections(studies: Sequence[Study]) -> str:
+    """Return the forgetting quality as it is, and as it would be if a part of the confidences were right."""
+    blocks = [
+        (
+            study.title,
+            [
+                [escape(study.labels(method)), *(f"{quality:.3f}" for quality in found.values())]
+                for method, found in study.corrected_quality.items()
+            ],
+        )
+        for study in studies
+    ]
+    head = ["Method", "{as it is}", "{shift}", "{means}", "{spreads}"]
+    above = r" & & \multicolumn{3}{c}{if retrained models had the same} \\" + "\n" + r"\cmidrule(l){3-5}"
+    return tabular("@{}l" + 4 * "S[table-format=1.3]" + "@{}", head, _blocks(blocks, 5), above=above)
 
 
 def _blocks(blocks: Sequence[tuple[str, list[list[str]]]], columns: int) -> list[list[str]]:
@@ -145,13 +171,13 @@ def measures(
     shown = {name: of for name, of in MEASURES.items() if of.in_table == main and name in there}
     blocks = []
     for study in studies:
-        found = pooled_by(study.measures, ["method", "measure"], "value")
+        found = of_methods(study.measures)
         methods = study.experiment.shown() if everything else study.experiment.drawn()
         rows = [
             [escape(study.labels(name)), *(_bracketed(found[name, key]) for key in shown)]
             for name in ["original", *methods, "retrain"]
         ]
-        blocks.append((study.title, rows))
+        blocks.append((_block_title(study, everything), rows))
     above = " & ".join(["Method", *(measure.head for measure in shown.values())]) + r" \\"
     ideal = ["", *(measure.ideal for measure in shown.values())]
     columns = "@{}l" + "l" * len(shown) + "@{}"
@@ -202,7 +228,7 @@ def experiments(studies: Sequence[Study], run: Sequence[str]) -> str:
                 plain(counts["forget"]),
                 str(experiment.models),
                 str(experiment.originals),
-                str(len(experiment.shown()) + len(experiment.trials())),
+                str(len(experiment.all_methods())),
                 plain(int(study.costs["models"].sum())),
                 f"{study.costs['seconds'].sum() / 3600:.1f}",
                 "here" if study.name in run else "authors",
@@ -266,11 +292,15 @@ def _recipe(name: str, ratio: str, recipe: Recipe) -> list[str]:
 
 def tuning(choices: Sequence[Mapping[str, Any]], studies: Sequence[Study]) -> str:
     """Return the values that searches chose, of each `chosen.yaml` that experiments take methods from."""
-    titles = {
-        name: study.labels.untuned(name) for study in studies for name in study.experiment.tuned_methods()
-    }
     blocks = []
     for content in choices:
+        titles = {
+            name: study.labels.untuned(name)
+            for study in studies
+            if study.experiment.tuned
+            and Path(study.experiment.tuned.file).parent.name == content["experiment"]
+            for name in study.experiment.tuned_methods()
+        }
         rows = [
             [
                 escape(titles[name]),
@@ -312,7 +342,7 @@ def claims(claims: Sequence[Claim], judged: Mapping[str, pd.DataFrame]) -> str:
     columns = (
         r"@{}>{\hangindent=0.8em\raggedright\arraybackslash}p{0.38\linewidth}" + "l" * len(judged) + "@{}"
     )
-    return tabular(columns, ["Claim", *map(escape, judged)], rows, page=PAGE // 3)
+    return tabular(columns, ["Claim", *map(escape, judged)], rows, page=PAGE // 3 + 1)
 
 
 def _verdict(row: Any) -> str:

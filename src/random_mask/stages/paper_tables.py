@@ -77,6 +77,7 @@ def main(
 
     texts = {
         "scores": lambda: tables.scores(main_ones),
+        "corrections": lambda: tables.corrections(main_ones),
         "all_scores": lambda: tables.scores(everything, everything=True, page=tables.PAGE),
         "measures": lambda: tables.measures(main_ones),
         "more_measures": lambda: tables.measures(main_ones, main=False),

@@ -27,4 +27,7 @@ def read_studies(experiments: Mapping[str, Experiment], results: Sequence[Path])
     if missing:
         raise InputError(f"config/paper.yaml: experiments: {missing[0]}: missing; the paper speaks of it")
     folders = {path.parent.name: path.parent for path in results}
-    return {name: Study.read(experiment, folders[name]) for name, experiment in experiments.items()}
+    alike = [
+        name for name in experiments[MAIN[0]].drawn() if all(name in experiments[of].drawn() for of in MAIN)
+    ]
+    return {name: Study.read(experiment, folders[name], alike) for name, experiment in experiments.items()}
