@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -69,9 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("random_mask"):
             raise
-        code, message = 1, f"this command needs {error.name}; type: pip install 'random-mask[study]'"
+        message = f"this command needs {error.name}; type: pip install 'random-mask[study]'"
+        if file := _method_that_failed(error):
+            message = f"{file}: imports {error.name}; install it in this environment"
+        code = 1
+    except SyntaxError as error:  # of a method's file
+        code, message = 1, f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
     print(f"random-mask: {message.strip()}", file=sys.stderr)
     return code
+
+
+def _method_that_failed(error: Exception) -> str | None:
+    """Return the file and line of `methods/` where an error began, if it did there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if Path(one.filename).parent.name in ("methods", "losses")]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
 
 
 @app.command
@@ -319,9 +332,14 @@ def config(file: Path, /) -> None:
     Args:
         file: such as config/digits.yaml.
     """
-    from random_mask.experiment.config import load
+    from random_mask.experiment.config import read
+    from random_mask.workflow.experiments import Library
 
-    for caution in load(file).cautions():
+    plan = Library([file], read(file)).given
+    assert plan is not None
+    if problem := plan.problem():
+        raise InputError(problem)
+    for caution in plan.experiment.cautions():
         print(f"random-mask: {file}: {caution}", file=sys.stderr)
 
 

@@ -94,7 +94,7 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     Raises:
         InputError: if the function fails for a model, or there is nothing to judge it by.
     """
-    check(trial.function)
+    check(trial.function, {})
     kept = REFERENCE / trial.experiment
     if not (kept / "config.yaml").exists():
         known = sorted(path.parent.name for path in REFERENCE.glob("*/config.yaml"))
@@ -127,27 +127,38 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     weights = original.made(folders, say)[0]
 
     path, name = located(trial.function)
+    folder = Path("functions", folder_of(path, name))
     own = {**common, "data": plan.data, "function": trial.function, "arguments": {}, "batches": trial.batches}
     jobs = []
     for model in range(models):
         job = Job("unlearn_own", own, {"role": ROLE, "first": model, "last": model})
         job.inputs |= {"images": [images], "split-table": [table], "weights": [weights]}
         job.sources["files"] = [*files_of(path), *map(Path, [study.data.groups] if study.data.groups else [])]
-        stem = f"functions/{path.stem}.{name}/models-{model:04d}"
+        stem = folder / f"models-{model:04d}"
         job.outputs |= {output: f"{stem}.{kind}" for output, kind in TRAINED.items()}
         jobs.append(job)
     cores = trial.cores or usable_cores()
     say(f"unlearning {models} models by {trial.function}, {min(cores, models)} at a time")
     shards = [made[0] for made in _all_made(jobs, folders[1:], cores, trial.timeout, say)]
+    told = (read_record(path)["computed"].get("warnings", []) for path in shards)
+    for warning in dict.fromkeys(text for of_model in told for text in of_model):
+        say(f"warning: {warning}")
     say("judging them")
     compared = _compared(study, examples, shards)
     judged = _judged(study, compared, counts, shards)
     mine = Method.model_validate({"function": trial.function, "title": name})
     text = _page(study, mine, compared, examples, judged, shards, images, table)
-    place = folders[-1] / "functions" / f"{path.stem}.{name}" / "report.html"
+    place = folders[-1] / folder / "report.html"
     write_text(place, text)
     found = {"function": trial.function, "experiment": study.experiment, "models": models}
     return found | judged | {"page": str(place)}
+
+
+def folder_of(path: Path, name: str) -> str:
+    """Return the name of the folder for what is made by a function; files of one name have their own."""
+    path = path.resolve().with_suffix("")
+    parts = path.relative_to(Path.cwd()).parts if path.is_relative_to(Path.cwd()) else path.parts[1:]
+    return f"{'-'.join(parts)}.{name}"
 
 
 class Job:

@@ -10,6 +10,8 @@ from random_mask.artifacts import keeping, provenance
 from random_mask.artifacts.provenance import KEPT, condensed
 from random_mask.artifacts.records import digest, read_record, write_records
 
+OWN = ("artifact", "sha256", "outputs")
+"""Keys of a record that are of one file."""
 NOTE = "1 image is in several splits"
 
 
@@ -54,6 +56,29 @@ def test_a_run_is_kept_and_may_be_kept_again(run, capsys):
         assert capsys.readouterr().out.endswith("MB, in reference/mine\n")
         kept = Path("reference/mine")
         assert {path.name for path in kept.iterdir()} >= {*KEPT, "config.yaml", "provenance.json"}
+
+
+def test_a_mix_of_two_runs_is_not_kept(run, line, capsys):
+    record = {key: of for key, of in read_record(run / "scores.csv").items() if key not in OWN}
+    (run / "scores.csv").write_text("of other settings")
+    write_records([run / "scores.csv"], record)
+    complete = "snakemake --cores 2 results/mine/provenance.json"
+    assert (
+        f"results/mine/scores.csv: made again after provenance.json; first complete it: {complete}"
+        in line("keep", run)
+    )
+    assert cli.main(["check", str(run)]) == 3
+    assert f"scores.csv: made again after provenance.json; type: {complete}" in capsys.readouterr().out
+
+
+def test_what_was_kept_of_two_runs_is_a_problem(run, capsys):
+    (kept, *_) = keeping.keep(run, Path("reference"))
+    scores = kept.parent / "scores.csv"
+    record = {key: of for key, of in read_record(run / "scores.csv").items() if key not in OWN}
+    scores.write_text("of another run")
+    write_records([scores], record)
+    assert cli.main(["check", str(kept.parent)]) == 3
+    assert f"{scores}: of another run than provenance.json; keep a complete run" in capsys.readouterr().out
 
 
 def test_what_is_kept_is_not_kept_once_more(run, line):
@@ -194,8 +219,7 @@ def test_a_record_of_nothing_is_damaged(run, line, content):
 def test_condensed_fleets_are_kept_with_what_they_cost(run, line):
     collected = json.loads((run / "provenance.json").read_text())
     records = provenance.expanded(collected)
-    own = ("artifact", "sha256", "outputs")
-    record = {key: value for key, value in records["results/mine/scores.csv"].items() if key not in own}
+    record = {key: value for key, value in records["results/mine/scores.csv"].items() if key not in OWN}
     fleet = run / "retrained" / "oracle"
     fleet.mkdir(parents=True)
     for name in ("models.npz", "models.json"):

@@ -109,7 +109,7 @@ MISTAKES = [
     ),
     ("data.forget", {"kind": "group"}, "data.forget.groups: none; name some, or say how many by first"),
     ("ratio_sweep.method", "mask", "ratio_sweep.method: unknown key"),
-    ("ratio_sweep.ratios", [0.1, 0.10000001], "ratio_sweep.ratios: a ratio stands twice"),
+    ("ratio_sweep.ratios", [0.1, 0.10000001], "ratio_sweep.ratios: 0.1 stands twice; remove one"),
     (
         "methods.random_mask.variant_of",
         "random_mask",

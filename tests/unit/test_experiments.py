@@ -73,6 +73,13 @@ def test_a_configuration_elsewhere_is_the_experiment_of_its_name(folder):
     assert library.plan("smoke").experiment.models != 3
 
 
+def test_two_configurations_are_not_mixed():
+    with pytest.raises(
+        InputError, match=r"^--configfile a.yaml b.yaml: is for one experiment; give one file$"
+    ):
+        Library(["a.yaml", "b.yaml"], {"models": 3})
+
+
 def test_a_key_of_no_experiment_is_refused():
     with pytest.raises(InputError, match=r"^--config models: of which experiment\?"):
         Library([], {"models": 3})

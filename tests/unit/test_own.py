@@ -1,5 +1,6 @@
 """A person's own unlearning functions, in the styles that there are, on a few small images."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def run(tmp_path, images, original):
             )
             for model in models or [0]
         ]  # fmt: skip
+        made = [(arrays, work) for arrays, work, _ in made]
         return made if models else made[0]
 
     return _run
@@ -158,7 +160,7 @@ def test_what_is_saved_has_the_form_of_any_fleet(run, images, original):
     [
         ("def unlearning(net, retain, forget, val):\n    net.fc = torch.nn.Linear(512, 4)", None),
         ("def unlearning(net, retain, forget, val):\n    return net.half()", 2e-2),
-        ("def unlearning(net, retain, forget, val):\n    return [1, 2]", 0),
+        ("def unlearning(net, retain, forget, val):\n    net.fc.weight.data += 1e-5\n    return [1]", 2e-2),
         ("def unlearning(net, retain, forget, val):\n    net.train().requires_grad_(False)", 0),
     ],
     ids=["replaced layer", "half precision", "returns something else", "left in training"],
@@ -257,7 +259,14 @@ def test_local_modules_are_found_and_counted(run, tmp_path):
         ("def unlearning(net, retain, forget, val):\n    net(torch.ones(2))", "3: RuntimeError: Expected"),
         ("def unlearning(net, retain, forget, val):\n    raise SystemExit(2)", "3: SystemExit: 2"),
         ("def unlearning(net retain):\n    pass", "2: SyntaxError: "),
-        ("import no_such_module\ndef unlearning(net):\n    pass", "2: ModuleNotFoundError: No module named"),
+        ("import no_such_module\ndef unlearning(net):\n    pass", "2: imports no_such_module; install it"),
+        ("def unlearning(net):\n    import no_such", "3: ModuleNotFoundError: No module named"),
+        ("async def unlearning(net):\n    pass", "2: unlearning is `async`, which nobody waits for;"),
+        ("def unlearning(net):\n    return net, 1", "2: unlearning returns a tuple, and changed no weight;"),
+        (
+            "def wait(f):\n    return f\n@wait\nasync def unlearning(net):\n    pass",
+            "5: unlearning is `async`, which nobody waits for;",
+        ),
         ("def unlearning(net, retain, forget, val, lr):\n    pass", "2: unlearning asks for `lr`;"),
         ("def unlearning():\n    pass", "2: unlearning takes no network;"),
         (
@@ -290,12 +299,16 @@ def test_mistakes_are_told_with_the_line_of_the_code(run, code, said):
         ("mine", "mine: names no function; write path/to/file.py, or path/to/file.py:name"),
         ("no.py", "no.py: no such file; correct the path of the function"),
         ("mine.py:other", "mine.py: has no function other; it has first; name one of them, as mine.py:first"),
-        ("mine.py:Kind", "mine.py: Kind is no function; name one that takes a network"),
+        ("mine.py:Kind", "mine.py:2: Kind is no function; name one that takes a network"),
+        ("mine.py:os", "mine.py:3: os is no function; name one that takes a network"),
+        ("mine.py:number", "mine.py: number is no function; name one that takes a network"),
+        ("none.py:other", "none.py: has no function other; define it"),
     ],
 )
 def test_what_is_no_function(tmp_path, monkeypatch, reference, said):
     monkeypatch.chdir(tmp_path)
-    Path("mine.py").write_text("def first(net): pass\nclass Kind: pass\n")
+    Path("mine.py").write_text("def first(net): pass\nclass Kind: pass\nimport os\nnumber = 3\n")
+    Path("none.py").touch()
     with pytest.raises(InputError) as caught:
         Function(reference)
     assert str(caught.value) == said
@@ -313,6 +326,35 @@ def test_a_function_by_its_name(tmp_path):
 def test_unknown_arguments_are_refused(run):
     with pytest.raises(InputError, match="takes no `epochs`; remove it from `arguments`"):
         run("def unlearning(net, retain, forget, val): pass", arguments={"epochs": 2})
+
+
+@pytest.mark.parametrize(
+    ("head", "arguments", "said"),
+    [
+        ("net, retain, forget, val", {}, None),
+        ("net, retain, forget, val, *, lr=0.1, **more", {"other": 1}, None),
+        ("a, b, c, d, /, device, lr", {"lr": 1}, None),
+        ("*loaders, model", {}, None),
+        ("net, retain, forget, val, lr", {}, "mine.py:1: f asks for `lr`; give it a default, or a value"),
+        ("net, lr=0.1", {"lrr": 3}, "mine.py:1: f takes no `lrr`; remove it"),
+        ("retain, forget", {}, "mine.py:1: f takes no network; let its first parameter be one"),
+    ],
+)
+def test_how_a_function_is_called_is_checked_without_running_it(tmp_path, monkeypatch, head, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(f"def f({head}): pass\nraise SystemExit\n")
+    if said is None:
+        check("mine.py:f", arguments)
+    else:
+        with pytest.raises(InputError, match=re.escape(said)):
+            check("mine.py:f", arguments)
+
+
+def test_a_function_may_go_to_another_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "else").mkdir()
+    run("import os\ndef unlearning(net, retain, forget, val):\n    os.chdir('else')")
+    assert Path.cwd() == tmp_path
 
 
 def test_random_mask_as_a_function_is_the_method(run, tmp_path, images, original):

@@ -57,12 +57,12 @@ def test_what_others_depend_on_stays_as_it_is():
         (
             {"function": "mine.py"},
             {"relearn": CONTENT["relearn"]},
-            "methods.mine.function: relearn trains known steps only",
+            "methods.mine.function: `relearn` is for methods of known steps; remove `relearn` here",
         ),
         (
             {"function": "mine.py"},
             {"search": {"trials": 1, "budget": 1, "spaces": {"mine": {"arguments.epochs": [1, 2]}}}},
-            "methods.mine.function: a search has a budget of known steps only",
+            "methods.mine.function: `search` is for methods of known steps; remove `search` here",
         ),
     ],
 )
@@ -70,6 +70,28 @@ def test_mistakes(method, changes, said):
     with pytest.raises(InputError) as caught:
         experiment(method, **changes)
     assert str(caught.value).startswith(f"config: {said}")
+
+
+def test_a_function_that_cannot_be_called_so_is_named_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def unlearning(net, retain, forget, val, lr): pass\n")
+    method = {"function": "mine.py", "arguments": {"rate": 1}}
+    assert "mine.py:1: unlearning asks for `lr`" in str(Plan(experiment(method)).unusable_function())
+    right = method | {"arguments": {"lr": 1}}
+    assert Plan(experiment(right)).unusable_function() is None
+
+
+@pytest.mark.parametrize(("network", "has"), [("resnet18", "layer4"), ("vgg11_bn", "features")])
+def test_a_layer_that_the_network_does_not_have_is_named_before_anything_runs(network, has):
+    def found(layer: str) -> str | None:
+        method = FINETUNE | {"title": "Negated", "perturb": {"name": "negate", "layers": [layer]}}
+        return Plan(experiment(method, network=network)).unknown_layer()
+
+    assert found(has) is None
+    told = found("layr4")
+    assert told is not None
+    assert told.startswith(f"methods.mine: layers: {network} has no layer layr4; it has ")
+    assert has in told
 
 
 def test_a_file_that_is_not_there_is_named_before_anything_runs(tmp_path, monkeypatch):

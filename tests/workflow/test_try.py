@@ -16,7 +16,7 @@ from random_mask import cli
 from random_mask.artifacts import keeping
 from random_mask.artifacts.files import read_npz, write_npz
 from random_mask.errors import InputError
-from random_mask.trying import Trial, attempt, shown
+from random_mask.trying import Trial, attempt, folder_of, shown
 
 NOTHING = "def unlearning(net, retain_loader, forget_loader, val_loader):\n    pass\n"
 HELPED = "from helper import noise\n\n\ndef spoil(net, retain, forget, val):\n    noise(net)\n"
@@ -65,6 +65,7 @@ def test_a_function_that_does_nothing_is_the_original_model(root):
     assert text.count("data:image/png") == len(oracle[0])
     # The run here was made by the same code, so nothing but the models is made.
     assert said[0].startswith("unlearning 4 models by mine.py")
+    assert "warning: mine.py: changed no weight of the network, and returned no other" in said
     assert [path.name for path in Path("results/try/smoke").iterdir()] == ["functions"]
     # Compared with the methods of that experiment, which is the only one of its kind.
     assert found["differences"].keys() == {"finetune", "random_mask"}
@@ -112,6 +113,15 @@ def test_what_was_made_is_taken_again_until_something_changes(root):
     Path("helper.py").write_text(HELPER.replace("0.1", "0.2"))
     attempt(trial)
     assert not set(made().items()) & set(before.items())
+
+
+def test_files_of_one_name_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = ("mine.py", "one/mine.py", "../mine.py")
+    found = [folder_of(Path(file), "unlearning") for file in files]
+    assert found[:2] == ["mine.unlearning", "one-mine.unlearning"]
+    assert "/" not in found[2]
+    assert len(set(found)) == len(files)
 
 
 def test_without_a_run_the_original_is_trained_by_the_same_code(root):

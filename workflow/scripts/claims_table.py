@@ -92,6 +92,11 @@ def judged(name: str) -> pd.DataFrame:
     return table.assign(verdict=table["verdict"].where(~table["opposite"], OPPOSITE))
 
 
+def _cell(text: str) -> str:
+    """Return text as it stands in a cell of Markdown."""
+    return text.replace("|", "\\|")
+
+
 def of_claim(claim: Claim) -> str:
     """Return a claim as it stands in a table."""
     return claim.claim + (" (exploratory)" if claim.exploratory else "")
@@ -110,8 +115,8 @@ def by_experiment(claims: list[Claim], reported: dict[str, Reported]) -> str:
                 "| claim | supported if the whole 95 % interval of this is so | the authors' runs | name |",
                 "|---|---|---|---|",
                 *(
-                    f"| {of_claim(claim)} | {criterion(claim)} | {said(verdicts, claim)} | `{claim.id}` |"
-                    for claim in own
+                    f"| {of_claim(one)} | {_cell(criterion(one))} | {said(verdicts, one)} | `{one.id}` |"
+                    for one in own
                 ),
                 "",
             ]

@@ -9,7 +9,7 @@ import yaml
 
 from random_mask.artifacts.files import write_text
 from random_mask.artifacts.provenance import KEPT, kept_of, read_collected
-from random_mask.artifacts.records import record_of, verify
+from random_mask.artifacts.records import digest, record_of, verify
 from random_mask.errors import InputError
 
 __all__ = ["keep"]
@@ -42,6 +42,10 @@ def keep(folder: Path, into: Path) -> list[Path]:
     names = sorted({*KEPT, *(["chosen.yaml"] if search else []), *fleets, *costs})
     for one in names:
         verify(folder / one)
+        record = collected["artifacts"].get(f"results/{name}/{one}")
+        if record and digest(folder / one) != record["sha256"]:
+            again = f"snakemake --cores 2 results/{name}/provenance.json"
+            raise InputError(f"{folder / one}: made again after provenance.json; first complete it: {again}")
     if not into.is_dir():
         into.mkdir()  # and none above it, which may be a slip
     target.mkdir(exist_ok=True)

@@ -131,7 +131,8 @@ def problems(folder: Path) -> tuple[int, list[str]]:
     """
     content = read_collected(folder)
     root = f"results/{content['experiment']['experiment']}/"
-    records = {name.removeprefix(root): record for name, record in content["artifacts"].items()}
+    collected = {name.removeprefix(root): record for name, record in content["artifacts"].items()}
+    records = collected
     kept = (folder / "config.yaml").exists()
     asked = kept_of(content["experiment"]["experiment"], content["artifacts"])
     if kept:
@@ -145,19 +146,36 @@ def problems(folder: Path) -> tuple[int, list[str]]:
         code |= {source: of for source, of in record["sources"].items() if not kept or Path(source).exists()}
         checked += path.is_file()
         if not path.is_file():
-            found += [f"{path}: missing"] if not kept or name in asked else []
+            again = "" if kept else f"; to make it again, type: snakemake --cores 2 {root}{name}"
+            found += [f"{path}: missing{again}"] if not kept or name in asked else []
         elif digest(path) != record["sha256"]:
-            found.append(f"{path}: damaged, or changed since the workflow wrote it")
-    absent = []
+            found.append(f"{path}: {_differs(path, root)}")
+        elif kept and name != "claims.csv" and record["sha256"] != collected[name]["sha256"]:
+            found.append(f"{path}: of another run than provenance.json; keep a complete run")
+    absent, there = [], False
     for name, expected in sorted(code.items()):
         here = next((base / name for base in (Path(), REPOSITORY) if (base / name).is_file()), None)
+        there |= here is not None
         if here is None:
             absent.append(name)
         elif digest(here) != expected:
             found.append(f"{here}: changed since it made some of these results")
-    if absent:
+    if absent and there:
+        found.append(f"no longer here, and so of earlier code: {', '.join(absent)}")
+    elif absent:
         found.append(f"not found here, and so not checked: {named(absent)}; run this in the repository")
     return checked if kept else len(records), found
+
+
+def _differs(path: Path, root: str) -> str:
+    """Return how a file came to be another one than that of the collected record."""
+    try:
+        made_again = read_record(path)["sha256"] == digest(path)
+    except InputError:
+        made_again = False
+    if made_again:
+        return f"made again after provenance.json; type: snakemake --cores 2 {root}provenance.json"
+    return "damaged, or changed since the workflow wrote it"
 
 
 def _behind_kept(folder: Path, root: str, records: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

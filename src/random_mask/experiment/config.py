@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -321,8 +322,10 @@ class Experiment(Section):
             )
         for name in self.own():
             if self.relearn or name in self.searched():
-                what = "relearn trains" if self.relearn else "a search has a budget of"
-                raise ValueError(f"methods.{name}.function: {what} known steps only; use another experiment")
+                key = "relearn" if self.relearn else "search"
+                raise ValueError(
+                    f"methods.{name}.function: `{key}` is for methods of known steps; remove `{key}` here"
+                )
         self._check_last_batches()
         self._check_trials()
         return self
@@ -338,7 +341,9 @@ class Experiment(Section):
         own = self._mask(base).ratio
         ratios = [_plain(ratio) for ratio in [*self.ratio_sweep.ratios, own]]
         if len(set(ratios)) < len(ratios):
-            raise ValueError(f"ratio_sweep.ratios: a ratio stands twice; {own:g} is that of {base} itself")
+            twice = next(ratio for ratio in ratios if ratios.count(ratio) > 1)
+            itself = f", which is that of {base} itself" if twice == _plain(own) else ""
+            raise ValueError(f"ratio_sweep.ratios: {twice} stands twice{itself}; remove one")
         for name in self._swept():
             if name in self.methods:
                 raise ValueError(f"methods.{name}: the sweep makes a method of this name; choose another")
@@ -415,12 +420,18 @@ class Experiment(Section):
 
     def cautions(self) -> list[str]:
         """Return what is allowed but may mislead, a line each."""
-        if self.replicates >= ENOUGH_REPLICATES:
-            return []
-        return [
-            f"replicates: {self.replicates} are for a first try; take {ENOUGH_REPLICATES} or more for "
-            "intervals that are reported"
-        ]
+        found = []
+        if self.replicates < ENOUGH_REPLICATES:
+            found.append(
+                f"replicates: {self.replicates} are for a first try; take {ENOUGH_REPLICATES} or more for "
+                "intervals that are reported"
+            )
+        first: dict[tuple[str, bool], str] = {}
+        for name, method in self.methods.items():
+            other = first.setdefault((str(method.title), method.tuned_from is not None), name)
+            if other != name:
+                found.append(f"methods.{name}.title: {method.title} is that of {other}, too; give it another")
+        return found
 
     def all_methods(self) -> dict[str, Method]:
         """Return the methods by name that are run.
@@ -735,7 +746,12 @@ def _explain(error: Mapping[str, Any]) -> str:
         case "missing":
             return f"{key}: missing"
         case "value_error":
-            return f"{key}{'.' if key else ''}{error['ctx']['error']}"
+            said = str(error["ctx"]["error"])
+            # What checks a whole section names the key within it.
+            between = "." if re.match(r"[\w.-]+( \+ [\w.-]+)*: ", said) else ": "
+            return f"{key}{between}{said}" if key else said
+        case "union_tag_not_found":
+            return f"{key}.{error['ctx']['discriminator'].strip(chr(39))}: missing"
         case "literal_error" if parts[-1] == "images" and error["input"] == "both":
             return f"{key}: both is now images: retain, paired_with: forget"
         case "union_tag_invalid":

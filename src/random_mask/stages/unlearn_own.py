@@ -43,10 +43,11 @@ def main(
     files: list[Source],
     output: Output,
     cost: Output,
-) -> dict[str, str | int]:
+) -> dict[str, str | int | list[str]]:
     """Unlearn the models `first` to `last` of a fleet, one after the other; write their logits.
 
-    `files` are those that the function consists of, and a table of groups, for the record.
+    `files` are those that the function consists of, and a table of groups, for the record. Returned are
+    warnings, too.
     """
     data, splits, computed = prepare(images, split_table, "fp32")
     groups = group_numbers(settings.data, split_table)
@@ -69,10 +70,14 @@ def main(
                 more={} if groups is None else {"person_id": groups},
             )
         )
-    each = [arrays for arrays, _ in found]
+    each = [arrays for arrays, _, _ in found]
     write_npz(output, {name: np.concatenate([arrays[name] for arrays in each]) for name in each[0]})
-    write_works(cost, [work for _, work in found])
-    return {**computed, "models_at_once": 1}
+    write_works(cost, [work for _, work, _ in found])
+    warnings = []
+    if not any(changed for _, _, changed in found):
+        warnings.append(f"{settings.function}: changed no weight of the network, and returned no other")
+        progress(f"warning: {warnings[0]}")
+    return {**computed, "models_at_once": 1, "warnings": warnings}
 
 
 if __name__ == "__main__":

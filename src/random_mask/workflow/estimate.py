@@ -86,6 +86,10 @@ def report(configfile: Path, cores: int | None, seconds: float) -> str:
     ]
     if not experiment.data.forgotten:
         lines.append(f"The forget set's size is not known yet: {UNKNOWN:.0%} of the training images assumed.")
+    if own := experiment.own():
+        lines.append(
+            f"Not known before: what {', '.join(own)} costs, your own; as much as retraining is assumed."
+        )
     return "\n".join(lines)
 
 

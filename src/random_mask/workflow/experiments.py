@@ -54,6 +54,10 @@ class Library:
             raise InputError(
                 f"--config {key}: of which experiment? Only `{SWITCH}` is of all; name one by --configfile"
             )
+        if len(files) > 1:
+            raise InputError(
+                f"--configfile {' '.join(map(str, files))}: is for one experiment; give one file"
+            )
         for file in files:
             read(file)  # Snakemake would not say that a key stands twice.
         self._check, self._plans = check, dict[str, Plan]()

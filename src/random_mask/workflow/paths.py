@@ -22,6 +22,7 @@ from random_mask.experiment.config import Experiment, Method, load
 from random_mask.methods import catalogue
 from random_mask.methods.own.function import check, files_of, located
 from random_mask.methods.random_mask import RandomMask
+from random_mask.training.networks import NETWORKS
 
 __all__ = ["Plan", "as_settings", "paper_sources", "shards"]
 
@@ -265,6 +266,7 @@ class Plan:
             first_damaged(self.results)
             or self.missing_data()
             or self.unusable_function()
+            or self.unknown_layer()
             or self.unusable_oracle()
         )
 
@@ -272,10 +274,29 @@ class Plan:
         """Return what is wrong with a person's own function, as far as its files tell."""
         try:
             for method in self.experiment.own():
-                check(str(self.experiment.methods[method].function))
+                own = self.experiment.methods[method]
+                check(str(own.function), own.arguments)
                 self.own_files(method)
         except InputError as error:
             return str(error)
+        return None
+
+    def unknown_layer(self) -> str | None:
+        """Return which layer that a method names the network does not have, if there is one."""
+        named = [
+            (f"methods.{name}", layer)
+            for name, method in self.experiment.all_methods().items()
+            for step in method.steps()
+            for layer in getattr(step.perturb, "layers", None) or []
+        ]
+        if not named:
+            return None
+        # PyTorch takes seconds to be imported; only what names layers waits for it.
+        tensors = list(NETWORKS[self.experiment.network].empty(2).state_dict())
+        for where, layer in named:
+            if not any(tensor.startswith(f"{layer}.") for tensor in tensors):
+                there = ", ".join(dict.fromkeys(tensor.split(".")[0] for tensor in tensors))
+                return f"{where}: layers: {self.experiment.network} has no layer {layer}; it has {there}"
         return None
 
     def unusable_oracle(self) -> str | None:

@@ -13,13 +13,13 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from random_mask.errors import InputError
 
-__all__ = ["NAME", "Function", "check", "files_of", "located"]
+__all__ = ["NAME", "OFFERED", "Function", "check", "files_of", "located"]
 
 NAME = "unlearning"
 """What the function is called, if nothing else is said."""
@@ -27,6 +27,8 @@ _MODULE = "_own_function"
 _FOUR = ("network", "retain", "forget", "validation")
 """What the first four parameters are, unless their names say otherwise."""
 _NETWORK = re.compile(r"net|model|network")
+OFFERED = ("device", "param_names", "class_counts", "class_weights")
+"""What else it may ask for, by name."""
 _SPLIT = re.compile(r"(retain|forget|val)(?:id|idation)?(?:_?(?:data)?_?loader|_dl|_data)?")
 
 
@@ -42,11 +44,15 @@ def located(reference: str) -> tuple[Path, str]:
     return Path(found[1]), found[2] or NAME
 
 
-def check(reference: str) -> None:
-    """Check, without running it, that a file can be read and defines the function.
+def check(reference: str, arguments: Mapping[str, Any] | None = None) -> None:
+    """Check, without running it, that a file can be read and defines the function, as far as that tells.
+
+    Args:
+        reference: `file.py` or `file.py:name`.
+        arguments: values of parameters of its own; None if they are not known yet.
 
     Raises:
-        InputError: if not.
+        InputError: if it cannot, if what it imports is not installed, or if the function cannot be called so.
     """
     try:
         path, name = located(reference)
@@ -55,11 +61,31 @@ def check(reference: str) -> None:
     if not path.is_file():
         raise InputError(f"{path}: no such file; correct the path of the function")
     tree = _parsed(path)
-    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    # What is imported or assigned can be a function, too.
-    if name not in functions and not re.search(rf"\b{name}\b", ast.unparse(tree)):
-        others = f"it has {', '.join(functions)}; name one of them, as {path}:{functions[0]}"
-        raise InputError(f"{path}: has no function {name}; {others if functions else 'define it'}")
+    bound = dict(_bound(tree))
+    if name not in bound and "*" not in bound:
+        functions = [of for of, node in bound.items() if isinstance(node, ast.FunctionDef)]
+        one_of = (
+            f"it has {', '.join(functions)}; name one of them, as {path}:{functions[0]}" if functions else ""
+        )
+        raise InputError(f"{path}: has no function {name}; {one_of or 'define it'}")
+    for file in files_of(path):
+        _check_imports(file, path.parent)
+    node = bound.get(name)
+    # What is imported from elsewhere, assigned or decorated can be any function.
+    wrong = None
+    if isinstance(node, ast.AsyncFunctionDef):
+        wrong = "is `async`, which nobody waits for; define it with `def` alone"
+    elif isinstance(node, ast.ClassDef | ast.Import):
+        wrong = "is no function; name one that takes a network"
+    elif isinstance(node, ast.FunctionDef) and not node.decorator_list and arguments is not None:
+        try:
+            _given(
+                _parameters(node), {role: object() for role in _FOUR}, dict.fromkeys(OFFERED), arguments or {}
+            )
+        except ValueError as error:
+            wrong = str(error)
+    if wrong and node:
+        raise InputError(f"{path}:{node.lineno}: {name} {wrong}")
 
 
 def files_of(path: Path) -> list[Path]:
@@ -137,7 +163,11 @@ class Function:
         Raises:
             InputError: if it asks for something else, or fails; with the lines of the person's own code.
         """
-        positional, named = self._given({"network": network, **loaders}, offered, arguments)
+        parameters = list(inspect.signature(self._function).parameters.values())
+        try:
+            positional, named = _given(parameters, {"network": network, **loaders}, offered, arguments)
+        except ValueError as error:
+            raise self.wrong(str(error)) from None
         return self._run(self._function, *positional, **named)
 
     def wrong(self, what: str) -> InputError:
@@ -145,48 +175,9 @@ class Function:
         line = getattr(getattr(self._function, "__code__", None), "co_firstlineno", 1)
         return InputError(f"{_shown(self.path)}:{line}: {self.name} {what}")
 
-    def _given(
-        self, four: Mapping[str, Any], offered: Mapping[str, Any], arguments: Mapping[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """Return what the parameters are given, by place those that have no name to the caller."""
-        parameters = inspect.signature(self._function).parameters.values()
-        known = {**offered, "arguments": dict(arguments)}
-        known |= {p.name: four[role] for p in parameters if (role := _role(p.name))} | dict(arguments)
-        named_four = {role for p in parameters if (role := _role(p.name))}
-        unused = set(arguments)
-        positional, named = list[Any](), dict[str, Any]()
-        for place, p in enumerate(parameters):
-            required = p.default is p.empty
-            if p.kind is p.VAR_POSITIONAL:
-                continue
-            if p.kind is p.VAR_KEYWORD:
-                named |= {name: arguments[name] for name in sorted(unused)}
-                unused = set()
-                continue
-            if p.name in known:
-                value = known[p.name]
-                unused = set() if p.name == "arguments" else unused - {p.name}
-            elif required and place < len(_FOUR) and _FOUR[place] not in named_four:
-                value = four[_FOUR[place]]
-            elif required:
-                there = ", ".join(sorted(known))
-                raise self.wrong(
-                    f"asks for `{p.name}`; give it a default, or a value in `arguments`; there are: {there}"
-                )
-            else:
-                value = p.default
-            if p.kind is p.POSITIONAL_ONLY:
-                positional.append(value)
-            else:
-                named[p.name] = value
-        if unused:
-            raise self.wrong(f"takes no `{min(unused)}`; remove it from `arguments`, or correct its name")
-        if not any(value is four["network"] for value in [*positional, *named.values()]):
-            raise self.wrong("takes no network; let its first parameter be one")
-        return positional, named
-
     def _run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call what is a person's code, and explain its exceptions by the lines of that code."""
+        here = Path.cwd()
         try:
             return function(*args, **kwargs)
         except (Exception, SystemExit) as error:
@@ -201,6 +192,110 @@ class Function:
             lines = [f"{where[-1] if where else self.path}: {said}{remedy}"]
             lines += [f"  {at}, in {of.name}: {of.line}" for at, of in zip(where, frames, strict=True)]
             raise InputError("\n".join(lines)) from None
+        finally:
+            os.chdir(here)  # relative paths are to stay what they were
+
+
+def _given(
+    parameters: Sequence[inspect.Parameter],
+    four: Mapping[str, Any],
+    offered: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return what the parameters are given, by place those that have no name to the caller.
+
+    Raises:
+        ValueError: if they ask for something else; what follows the name of the function.
+    """
+    known = {**offered, "arguments": dict(arguments)}
+    known |= {p.name: four[role] for p in parameters if (role := _role(p.name))} | dict(arguments)
+    named_four = {role for p in parameters if (role := _role(p.name))}
+    unused = set(arguments)
+    positional, named = list[Any](), dict[str, Any]()
+    for place, p in enumerate(parameters):
+        required = p.default is p.empty
+        if p.kind is p.VAR_POSITIONAL:
+            continue
+        if p.kind is p.VAR_KEYWORD:
+            named |= {name: arguments[name] for name in sorted(unused)}
+            unused = set()
+            continue
+        if p.name in known:
+            value = known[p.name]
+            unused = set() if p.name == "arguments" else unused - {p.name}
+        elif required and place < len(_FOUR) and _FOUR[place] not in named_four:
+            value = four[_FOUR[place]]
+        elif required:
+            there = ", ".join(sorted(known))
+            raise ValueError(
+                f"asks for `{p.name}`; give it a default, or a value in `arguments`; there are: {there}"
+            )
+        else:
+            value = p.default
+        if p.kind is p.POSITIONAL_ONLY:
+            positional.append(value)
+        else:
+            named[p.name] = value
+    if unused:
+        raise ValueError(f"takes no `{min(unused)}`; remove it from `arguments`, or correct its name")
+    if not any(value is four["network"] for value in [*positional, *named.values()]):
+        raise ValueError("takes no network; let its first parameter be one")
+    return positional, named
+
+
+def _parameters(function: ast.FunctionDef) -> list[inspect.Parameter]:
+    """Return the parameters of a function that is not run."""
+    args, kind = function.args, inspect.Parameter
+    by_place = [*args.posonlyargs, *args.args]
+    required = [kind.empty] * (len(by_place) - len(args.defaults))
+    found = [
+        kind(
+            one.arg,
+            kind.POSITIONAL_ONLY if place < len(args.posonlyargs) else kind.POSITIONAL_OR_KEYWORD,
+            default=default,
+        )
+        for place, (one, default) in enumerate(zip(by_place, [*required, *args.defaults], strict=True))
+    ]
+    found += [kind(args.vararg.arg, kind.VAR_POSITIONAL)] if args.vararg else []
+    found += [
+        kind(one.arg, kind.KEYWORD_ONLY, default=default or kind.empty)
+        for one, default in zip(args.kwonlyargs, args.kw_defaults, strict=True)
+    ]
+    return found + ([kind(args.kwarg.arg, kind.VAR_KEYWORD)] if args.kwarg else [])
+
+
+def _bound(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+    """Yield the names that a file binds, each with the statement that does; `*` for all of another module."""
+    for statement in tree.body:
+        inner = [statement]
+        if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inner = [node for node in ast.walk(statement) if isinstance(node, ast.stmt)]
+        for node in inner:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield node.name, node
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                for alias in node.names:
+                    yield alias.asname or alias.name.split(".")[0], node
+            else:
+                for one in ast.walk(node):
+                    if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+                        yield one.id, node
+
+
+def _check_imports(file: Path, folder: Path) -> None:
+    """Check that what a file imports whatever happens is beside it, or installed."""
+    for node in _parsed(file).body:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names = [node.module]
+        else:
+            continue
+        for name in (one.split(".")[0] for one in names):
+            beside = (folder / f"{name}.py").is_file() or (folder / name).is_dir()
+            if not beside and name not in sys.modules and importlib.util.find_spec(name) is None:
+                where = f"{file}:{node.lineno}"
+                raise InputError(f"{where}: imports {name}; install it in this environment")
 
 
 def _role(name: str) -> str | None:

@@ -37,7 +37,7 @@ def unlearn(
     arguments: Mapping[str, Any],
     batches: Batches = "both",
     more: Mapping[str, np.ndarray] | None = None,
-) -> tuple[dict[str, np.ndarray], Work]:
+) -> tuple[dict[str, np.ndarray], Work, bool]:
     """Unlearn one model by the function, and return what is saved of it.
 
     The file of the function is run anew, and the global random states of torch, NumPy and Python are seeded,
@@ -58,7 +58,7 @@ def unlearn(
 
     Returns:
         The arrays of a fleet of one model (see `training.evaluation.summarise`, and `model`, its index; the
-        curves have no epochs), and its work, counted: see `_Counter`.
+        curves have no epochs), its work, counted (see `_Counter`), and whether any weight was changed.
 
     Raises:
         InputError: if the function fails, or leaves what is no network for these images.
@@ -88,12 +88,21 @@ def unlearn(
             given, loaders(images.to(torch.device("cpu")), splits, batches, more), offered, arguments
         )
     left = result if isinstance(result, nn.Module) else given
+    state = left.state_dict()
+    changed = left is not given or any(
+        name not in state or not np.array_equal(state[name].cpu().numpy(), array)
+        for name, array in original.items()
+    )
+    if not changed and result is not None and left is not result:
+        kind = type(result).__name__
+        raise function.wrong(f"returns a {kind}, and changed no weight; return the network, or change it")
     arrays = _judged(function, left, images, splits)
     passed = round(counter.products / (of_one.products * (1 + BACKWARD)))
     one = Stack(network, images.classes, image_size=images.size)
     work = Work(passed, counter.steps, one.flops_each(images.size), one.weights_each())
     none = np.empty((1, 0))
-    return {"model": np.array([model]), **arrays, "history_loss": none, "history_accuracy": none}, work
+    arrays = {"model": np.array([model]), **arrays, "history_loss": none, "history_accuracy": none}
+    return arrays, work, changed
 
 
 class _Counter:
