@@ -245,6 +245,14 @@ def test_two_values_that_change_places_are_noticed(finished, tmp_path):
     assert finished.planned(config=tmp_path / "swapped.yaml") - {"all"} == AFTER_TRAINING
 
 
+def test_the_order_of_methods_is_that_of_the_results(finished, tmp_path):
+    """So that the same configuration gives the same bytes, whatever was there before."""
+    content = yaml.safe_load((finished.root / "config" / "smoke.yaml").read_text())
+    content["methods"] = dict(reversed(content["methods"].items()))
+    (tmp_path / "turned.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    assert finished.planned(config=tmp_path / "turned.yaml") - {"all"} == REPORT
+
+
 def test_touching_re_runs_nothing_and_editing_only_what_uses_it(copy_of_finished):
     source = copy_of_finished.root / "src" / "random_mask"
     for path in source.rglob("*.py"):

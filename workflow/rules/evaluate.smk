@@ -161,6 +161,11 @@ rule scores:
     resources:
         mem_mb=memory("scores"),
         runtime=minutes("scores"),
+    params:
+        # Snakemake compares inputs without their order, which is that of the rows.
+        order=lambda wildcards: " ".join(
+            plan(wildcards).evaluations("json") + plan(wildcards).comparisons
+        ),
     message:
         "Collecting the scores"
     shell:
@@ -193,6 +198,8 @@ rule collect:
     resources:
         mem_mb=memory("collect"),
         runtime=minutes("collect"),
+    params:
+        order=lambda wildcards: " ".join(plan(wildcards).all_fleets("json")),
     message:
         "Collecting what figures and tables need"
     shell:
