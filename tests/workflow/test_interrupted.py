@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+
+from random_mask.artifacts.files import read_npz
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("interrupted")]
 
@@ -66,12 +69,14 @@ def interrupt(checkout, config: Path, way, seconds: float) -> bool:
 def test_interrupted_runs_end_with_the_same_bytes(finished, fresh):
     """Three interruptions, or as many as INTERRUPTIONS says, at the moments of INTERRUPTION_SEED.
 
-    The work is also cut into other jobs.
+    Of the run that was not interrupted it does a part, cut into other jobs.
     """
     wanted = int(os.environ.get("INTERRUPTIONS", "3"))
     rng = random.Random(int(os.environ.get("INTERRUPTION_SEED", wanted)))
     content = yaml.safe_load((fresh.root / "config" / "smoke.yaml").read_text())
     content["shards"] = {"retrain": 3, "unlearn": 4}
+    content["methods"] = {name: content["methods"][name] for name in ("finetune", "random_mask")}
+    del content["ratio_sweep"], content["relearn"]
     config = fresh.root / "config" / "other.yaml"
     config.write_text(yaml.safe_dump(content))
 
@@ -83,8 +88,11 @@ def test_interrupted_runs_end_with_the_same_bytes(finished, fresh):
             shutil.rmtree(fresh.root / "results")
     last = fresh.snakemake(config=config)
     assert last.returncode == 0, last.stdout
-    for name in ("scores.csv", "comparisons.csv", "scores_by_n.csv", "measures.csv", "claims.csv"):
-        assert fresh.result(name).read_bytes() == finished.result(name).read_bytes(), name
-    for figure in finished.result("figures").glob("*.pdf"):
-        assert fresh.result(f"figures/{figure.name}").read_bytes() == figure.read_bytes(), figure.name
+    for name in ("scores.csv", "comparisons.csv", "measures.csv"):
+        own, whole = (one.result(name).read_text().splitlines() for one in (fresh, finished))
+        assert len(own) > 2, name
+        assert set(own) <= set(whole), name
+    arrays, all_arrays = (read_npz(one.result("examples.npz")) for one in (fresh, finished))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, all_arrays[name], err_msg=name)
     assert not list((fresh.root / "results").rglob(".*.tmp*"))
