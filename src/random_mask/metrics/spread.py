@@ -15,13 +15,15 @@ from scipy.special import stdtrit
 
 from random_mask.metrics.intervals import CONFIDENCE, Interval
 
-__all__ = ["absolute_shift", "absolute_shift_difference", "corrected", "shift", "spread_ratio"]
+__all__ = ["Correction", "absolute_shift", "absolute_shift_difference", "corrected", "shift", "spread_ratio"]
 
 SMALLEST = 1e-12
 """The standard deviation that stands for none."""
 
 Confidences = np.ndarray
 """[models, examples]"""
+Correction = Literal["none", "shift", "means", "spreads"]
+"""What of a fleet's confidences is made that of retrained models."""
 
 
 def shift(fleet: Confidences, oracle: Confidences) -> Interval:
@@ -73,17 +75,18 @@ def spread_ratio(a: Confidences, b: Confidences) -> Interval:
     return Interval(*(float(np.exp(value)) for value in (found.estimate, found.low, found.high)))
 
 
-def corrected(
-    fleet: Confidences, oracle: Confidences, what: Literal["shift", "means", "spreads"]
-) -> Confidences:
+def corrected(fleet: Confidences, oracle: Confidences, what: Correction) -> Confidences:
     """Return a fleet's confidences as they would be if something of them were that of retrained models.
 
     Args:
         fleet: confidences [models, examples].
         oracle: those of retrained models at the same examples.
-        what: the `shift`, by moving all examples by as many standard deviations of the retrained models; the
-            mean of every example; or the standard deviation of every example, where the fleet has any.
+        what: nothing (`none`); the `shift`, by moving all examples by as many standard deviations of the
+            retrained models; the mean of every example; or the standard deviation of every example, where the
+            fleet has any.
     """
+    if what == "none":
+        return fleet
     means, wanted = fleet.mean(axis=0), _deviations(oracle)
     if what == "shift":
         return fleet - _shifts(fleet, oracle).mean() * wanted

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from random_mask.artifacts.files import read_npz, read_text
 from random_mask.experiment.config import Experiment
 from random_mask.metrics.competition import forgetting_quality
 from random_mask.metrics.intervals import Interval
-from random_mask.metrics.spread import absolute_shift, corrected, shift, spread_ratio
+from random_mask.metrics.spread import Correction, absolute_shift, corrected, shift, spread_ratio
 from random_mask.report.labels import Labels
 from random_mask.report.originals import pooled
 
@@ -36,8 +36,6 @@ class Position(NamedTuple):
 
 Positions = Mapping[str, Position]
 """By method."""
-Correction = Literal["none", "shift", "means", "spreads"]
-"""What of a fleet is made that of retrained models."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,22 +98,15 @@ class Study:
         The mean over its original models; what the score would gain if a part of what it punishes were right.
         """
         oracle = self.examples["oracle/oracle_confidences"]
-        return {
-            method: {
-                what: float(
-                    np.mean(
-                        [
-                            forgetting_quality(
-                                fleet if what == "none" else corrected(fleet, oracle, what), oracle
-                            )
-                            for fleet in _confidences(self.examples, method)
-                        ]
-                    )
-                )
-                for what in get_args(Correction)
-            }
-            for method in ["original", *self.experiment.drawn(), "retrain"]
-        }
+
+        def quality(method: str, what: Correction) -> float:
+            fleets = _confidences(self.examples, method)
+            return float(
+                np.mean([forgetting_quality(corrected(one, oracle, what), oracle) for one in fleets])
+            )
+
+        methods = ["original", *self.experiment.drawn(), "retrain"]
+        return {method: {what: quality(method, what) for what in get_args(Correction)} for method in methods}
 
     def mask_counts(self) -> dict[str, pd.DataFrame]:
         """Return the rows of `masks` by method."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim import optimizer
 
-from random_mask.methods.own.function import Function
+from random_mask.methods.own.function import OFFERED, Function
 from random_mask.methods.own.samples import Batches, loaders
 from random_mask.seeds import seed_of
 from random_mask.training.cost import BACKWARD, Work
@@ -74,12 +74,9 @@ def unlearn(
     given.to(device)
     labels = images.labels.cpu()[torch.from_numpy(splits["retain"])]
     counts = torch.bincount(labels, minlength=images.classes).to(device)
-    offered = {
-        "device": device,
-        "param_names": [name for name, _ in given.named_parameters()],
-        "class_counts": counts,
-        "class_weights": (1 / counts.clamp(min=1)).to(torch.float32),
-    }
+    names = [name for name, _ in given.named_parameters()]
+    weights = (1 / counts.clamp(min=1)).to(torch.float32)
+    offered = dict(zip(OFFERED, (device, names, counts, weights), strict=True))
     with _counted() as of_one, torch.no_grad():
         given.eval()(torch.zeros(1, *images.pixels.shape[1:], device=device))
     given.train()
