@@ -342,6 +342,15 @@ def test_several_originals_are_one_row_of_a_table_and_one_point_of_the_sweep(stu
     assert list(panels[3].containers[0].lines[0].get_ydata()) == pytest.approx(shifts)
 
 
+def test_what_was_tried_on_fewer_originals_is_marked(experiment):
+    several = made(experiment, originals=3)
+    only = (several.scores["method"] != "finetune") | (several.scores["original"] == 0)
+    few = dataclasses.replace(several, scores=several.scores[only])
+    marked = [row[0] for row in cells(tables.scores([few])) if row[0].endswith("*")]
+    assert marked == [r"Fine-tuning\,*"]
+    assert "*" not in tables.scores([several])
+
+
 def test_methods_are_where_their_shift_and_spread_are_and_look_alike_in_all_panels(study):
     others = made(load(ROOT / "config" / "smoke.yaml"))
     panels = figures.shift_spreads([study, others]).axes

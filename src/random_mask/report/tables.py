@@ -78,7 +78,8 @@ def tabular(
 def scores(studies: Sequence[Study], *, everything: bool = False, page: int | None = None) -> str:
     """Return the scores: a block for each experiment, a row for each method, over its originals.
 
-    The methods are those that are compared in detail, or `everything`.
+    The methods are those that are compared in detail, or `everything`. An asterisk marks those that fewer
+    original models were tried on than others.
     """
     blocks = []
     for study in studies:
@@ -97,12 +98,13 @@ def scores(studies: Sequence[Study], *, everything: bool = False, page: int | No
 
 def _score_rows(study: Study, methods: Sequence[str]) -> list[list[str]]:
     means: Any = over_originals(study.scores)
+    originals = study.scores.groupby("method")["original"].nunique()
     rows: list[list[str]] = []
     for method in ["original", *methods, "retrain"]:
         row, at = means.loc[method], study.positions[method]
         rows.append(
             [
-                escape(study.labels(method)),
+                escape(study.labels(method)) + r"\,*" * int(originals[method] < originals.max()),
                 *(f"{row.score:.3f}", f"[{row.score_low:.3f}, {row.score_high:.3f}]"),
                 "{--}" if isnan(row.share_of_ceiling) else f"{100 * row.share_of_ceiling:.0f}",
                 *(f"{one.estimate:z.2f}" for one in (at.shift, at.absolute_shift, at.spread)),
