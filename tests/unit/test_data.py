@@ -142,14 +142,14 @@ def test_forgetting_a_list(tmp_path):
     again, _ = divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     assert set(again["forget"]) == set(chosen)
     path.write_text(f"{splits['test'][0]}\n")
-    with pytest.raises(InputError, match="no training image; remove it"):
+    with pytest.raises(InputError, match="not a training image; remove it"):
         divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     path.write_text("\ufeff" + "\r\n".join(NAMES[image] for image in chosen), encoding="utf-8")
     again, _ = divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     assert set(again["forget"]) == set(chosen)
-    for wrong in ("\u00b2", "-1", "# all"):
+    for wrong in ("\u00b2", "-1", "# all", str(len(NAMES))):
         path.write_text(wrong, encoding="utf-8")
-        with pytest.raises(InputError, match=rf"forget\.txt: {wrong}: no training image"):
+        with pytest.raises(InputError, match=rf"forget\.txt: {wrong}: no image of the data set"):
             divide(DATASET, data(forget={"kind": "list", "file": str(path)}), 1)
     path.write_bytes(NAMES[0].encode("utf-16"))
     with pytest.raises(InputError, match=r"forget\.txt: damaged, or not UTF-8; save it as UTF-8"):
@@ -728,5 +728,5 @@ def test_spaces_in_a_table_of_groups_do_not_count(folder, tmp_path):
 def test_a_number_of_many_digits_is_no_image(tmp_path):
     (tmp_path / "list").write_text("1" * 5000)
     listed = data(forget={"kind": "list", "file": str(tmp_path / "list")})
-    with pytest.raises(InputError, match="no training image; remove it"):
+    with pytest.raises(InputError, match="no image of the data set; remove it"):
         divide(digits(), listed, 1)

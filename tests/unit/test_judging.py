@@ -44,6 +44,17 @@ def test_confidences_are_those_of_the_metric_on_the_stored_images(tmp_path, spli
     np.testing.assert_array_equal(metric.test_accuracy, fleet.accuracy("test"))
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_model_that_diverged_is_named_with_the_remedy(tmp_path, split_table, split):
+    arrays = read_npz(shard(tmp_path, 4)) | {"model": np.arange(8, 12)}
+    arrays[f"logits_{split}"][2, 1, 0] = np.nan
+    write_npz(tmp_path / "models.npz", arrays)
+    with pytest.raises(
+        InputError, match=rf"{tmp_path}: model 10 diverged while it was .* lower the learning_rate"
+    ):
+        read_stored([tmp_path / "models.npz"], split_table)
+
+
 def test_one_model_stands_for_a_fleet(tmp_path, split_table):
     fleet = read_stored([shard(tmp_path, 1)], split_table, models=3)
     assert fleet.confidences("forget").shape == (3, 4)

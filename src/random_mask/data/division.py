@@ -48,7 +48,7 @@ def divide(dataset: Dataset, data: Data, seed: int) -> tuple[dict[str, np.ndarra
             f"data: all images are of one class, {named(dataset.classes)}; there must be two at least"
         )
     if data.leave_out:
-        order = order[~np.isin(order, _listed(dataset, Path(data.leave_out), order))]
+        order = order[~np.isin(order, _listed(dataset, Path(data.leave_out)))]
     drawn: dict[str, np.ndarray] = {}
     for names, pool in dataset.pools.items():
         available = order[pool[order]]
@@ -132,26 +132,24 @@ def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.
             drawn = rng.choice(others, size=forget.random or 0, replace=False)
             return train[np.isin(groups[train], [*listed, *drawn])]
         case ListForget():
-            return _listed(
-                dataset, Path(forget.file), train, "no training image; remove it, or raise data.train"
-            )
+            return _listed(dataset, Path(forget.file), train)
         case MemorisedForget():
             return most_memorised(dataset, forget, train)
 
 
-def _listed(
-    dataset: Dataset, path: Path, allowed: np.ndarray, otherwise: str = "no image of the data set; remove it"
-) -> np.ndarray:
-    """Return the images that a file lists, one a line, by their number or their file."""
+def _listed(dataset: Dataset, path: Path, train: np.ndarray | None = None) -> np.ndarray:
+    """Return the images that a file lists, one a line, by their number or their file: of `train`, if given."""
     numbers = {name: number for number, name in enumerate(dataset.files)}
     found = []
-    known = set(allowed.tolist())
+    known = None if train is None else set(train.tolist())
     for line in read_text(path).split("\n"):
         name = line.strip()
         if not name:
             continue
         number = numbers.get(name, int(name) if name.isdecimal() and len(name) < 19 else -1)
-        if number not in known:
-            raise InputError(f"{path}: {named([name])}: {otherwise}")
+        if not 0 <= number < len(dataset.labels):
+            raise InputError(f"{path}: {named([name])}: no image of the data set; remove it")
+        if known is not None and number not in known:
+            raise InputError(f"{path}: {named([name])}: not a training image; remove it, or raise data.train")
         found.append(number)
     return np.unique(np.array(found, dtype=np.int64))

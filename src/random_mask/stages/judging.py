@@ -76,6 +76,13 @@ def read_stored(shards: Sequence[Path], split_table: Path, *, models: int | None
     """
     images, labels = read_split(read_text(split_table), str(split_table))
     arrays = read_fleet(shards)
+    for name, array in arrays.items():
+        if name.startswith(("logits_", "confidences_")) and not np.isfinite(array).all():
+            first = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0]
+            raise InputError(
+                f"{shards[0].parent}: model {arrays['model'][first]} diverged while it was trained: its "
+                "outputs are not finite; lower the learning_rate of its method"
+            )
     if "confidences_forget" in arrays:
         asked = [("image", images), ("label", labels)]
         same = [np.array_equal(arrays.pop(f"{n}_{s}"), of[s]) for n, of in asked for s in SPLITS]
