@@ -6,13 +6,15 @@ again if its record says that this code made it of the same.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from random_mask.metrics.spread import shift, spread_ratio
 from random_mask.report import page
 from random_mask.report.agreement import parse_scores
 from random_mask.seeds import seed_of
+from random_mask.stages.collect import environment_of
 from random_mask.stages.judging import StoredFleet
 from random_mask.training.cost import Work, seconds
 from random_mask.workflow.estimate import usable_cores
@@ -114,7 +117,8 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     data = Job("prepare_data", {"seed": study.seed, "data": plan.data, "state": plan.data_state})
     data.sources["files"] = [Path(name) for name in plan.data_files]
     data.outputs |= {"images": "data/images.npz", "split-table": "data/split.csv"}
-    images, table = data.made(folders, say)
+    with _alone(folders[-1]):
+        images, table = data.made(folders, say)
     examples, counts = read_npz(kept / "examples.npz"), json.loads(read_text(kept / "run.json"))["model"]
     _check_same_data(table, examples, counts, kept)
 
@@ -124,9 +128,11 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     original.inputs |= {"images": [images], "split-table": [table]}
     original.outputs |= {"weights": "original/0.safetensors"}
     original.outputs |= {name: f"fleets/original/0/models.{kind}" for name, kind in TRAINED.items()}
-    weights = original.made(folders, say)[0]
+    with _alone(folders[-1]):
+        weights = original.made(folders, say)[0]
 
     path, name = located(trial.function)
+    mine = Method.model_construct(function=trial.function, title=name)
     folder = Path("functions", folder_of(path, name))
     own = {**common, "data": plan.data, "function": trial.function, "arguments": {}, "batches": trial.batches}
     jobs = []
@@ -146,7 +152,6 @@ def attempt(trial: Trial, say: Say = lambda _: None, results: Path = Path("resul
     say("judging them")
     compared = _compared(study, examples, shards)
     judged = _judged(study, compared, counts, shards)
-    mine = Method.model_validate({"function": trial.function, "title": name})
     text = _page(study, mine, compared, examples, judged, shards, images, table)
     place = folders[-1] / folder / "report.html"
     write_text(place, text)
@@ -158,7 +163,16 @@ def folder_of(path: Path, name: str) -> str:
     """Return the name of the folder for what is made by a function; files of one name have their own."""
     path = path.resolve().with_suffix("")
     parts = path.relative_to(Path.cwd()).parts if path.is_relative_to(Path.cwd()) else path.parts[1:]
-    return f"{'-'.join(parts)}.{name}"
+    return f"{'--'.join(parts)}.{name}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let nobody else try a function meanwhile; the lock lies beside the folder, which has results only."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Job:
@@ -389,13 +403,9 @@ def _page(
         | {"low": of.low, "high": of.high}
         for other, of in compared.differences.items()
     ]
-    record = read_record(shards[0])
-    environment = {
-        key: str(value) for part in ("machine", "computed", "versions") for key, value in record[part].items()
-    }
     known = read_text(REFERENCE / study.experiment / "run.json")
     others = {method: study.methods[method] for method in compared.differences}
-    update = {"methods": {OWN: own, **others}, "models": models}
+    update = {"methods": {OWN: own, **others}, "models": models, "originals": 1, "originals_of_others": None}
     return page.page(
         read_text(Path(page.__file__).with_suffix(".html")),
         study.model_copy(update=update | {"ratio_sweep": None, "search": None, "tuned": None}),
@@ -405,7 +415,10 @@ def _page(
         ),
         claims=None,
         costs=pd.DataFrame([{"fleet": OWN, "models": models, "seconds": models * judged["cost"] * whole}]),
-        found={"environment": environment, "reference": json.loads(known)["reference"]},
+        found={
+            "environment": environment_of([read_record(shards[0])]),
+            "reference": json.loads(known)["reference"],
+        },
         arrays=arrays,
         pixels=read_npz(images)["pixels"],
         files=read_files(read_text(table)),

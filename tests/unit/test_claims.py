@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from random_mask.errors import InputError
-from random_mask.experiment.config import load
+from random_mask.experiment.config import load, validate
 from random_mask.metrics.intervals import Interval
 from random_mask.metrics.spread import absolute_shift_difference, shift
 from random_mask.report.claims import Claim, Results, asked_of, judge, read_claims
@@ -232,9 +232,21 @@ def test_the_shift_of_a_method_is_over_its_original_models():
     assert judged(missing, results())["reason"] == "no method mine in this experiment"
 
 
+SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "claims_table.py"
+
+
+def test_what_experiments_train_is_counted_for_functions_too():
+    content = yaml.safe_load(Path("config/smoke.yaml").read_text()) | {"relearn": None}
+    trained = runpy.run_path(str(SCRIPT))["trained"]
+    models, images = trained(validate(content), 10)
+    content["methods"]["mine"] = {"function": "tests/workflow/no_such.py"}
+    more = trained(validate(content), 10)
+    assert more[0] == models + content["models"]
+    assert more[1] >= images
+
+
 def test_what_readers_are_told_is_what_was_judged():
-    script = Path(__file__).parents[2] / "workflow" / "scripts" / "claims_table.py"
-    for path, text in runpy.run_path(str(script))["documents"]().items():
+    for path, text in runpy.run_path(str(SCRIPT))["documents"]().items():
         assert path.read_text() == text, f"{path.name}: run `make claims`"
     claims = read_claims(Path(CLAIMS))
     assert all(f"`{one.id}`" in Path("ARTIFACT.md").read_text() for one in claims)

@@ -30,6 +30,16 @@ def test_what_every_run_would_refuse_is_told(tmp_path, capsys):
         assert said in capsys.readouterr().err
 
 
+def test_yaml_that_is_no_mapping(tmp_path, capsys):
+    for text in ("- a\n- b\n", "word\n"):
+        (tmp_path / "mine.yaml").write_text(text)
+        assert cli.main(["config", str(tmp_path / "mine.yaml")]) == 1
+        assert f"{tmp_path}/mine.yaml: a configuration is a mapping" in capsys.readouterr().err
+    (tmp_path / "mine.yaml").write_text("0: 1\n'0': 2\n")
+    assert cli.main(["config", str(tmp_path / "mine.yaml")]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_methods_of_one_title_are_a_caution(tmp_path, capsys):
     content = yaml.safe_load(SMOKE.read_text())
     content["methods"]["again"] = content["methods"]["finetune"]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from random_mask import cli
 from random_mask.artifacts import keeping, provenance
@@ -197,6 +198,43 @@ def test_of_what_is_kept_only_the_code_behind_it_is_checked(run, capsys):
     capsys.readouterr()
     assert cli.main(["check", "reference/mine"]) == 3
     assert "src/training.py: changed since" in capsys.readouterr().out
+
+
+def collect(run, records):
+    (run / "provenance.json").write_text(
+        json.dumps({"experiment": {"experiment": "mine", "search": None}, "cost": {}} | condensed(records))
+    )
+
+
+def test_code_that_changed_between_two_files_is_noticed(run, capsys):
+    records = provenance.expanded(json.loads((run / "provenance.json").read_text()))
+    first, last = min(records), max(records)
+    for name, code in ((first, "an earlier one"), (last, records[last]["code"]["src/module.py"])):
+        record = {key: of for key, of in records[name].items() if key not in OWN}
+        write_records([Path(name)], record | {"code": {"src/module.py": code}})
+        records[name] = read_record(Path(name))
+    collect(run, records)
+    assert cli.main(["check", str(run)]) == 3
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "src/module.py: changed since it made some of these results"
+    )
+
+
+def test_what_another_run_kept_is_not_looked_for_here(run, capsys):
+    records = provenance.expanded(json.loads((run / "provenance.json").read_text()))
+    collect(run, records | {"reference/other/retrained/oracle/models.npz": records[min(records)]})
+    assert cli.main(["check", str(run)]) == 0
+    assert capsys.readouterr().out == f"{len(KEPT)} files checked; 0 problems\n"
+
+
+def test_methods_of_a_search_are_kept_by_name(run):
+    """The file that they are from may have more of them later."""
+    collected = json.loads((run / "provenance.json").read_text())
+    methods = {"first": {}, "first_tuned": {"tuned_from": "first"}}
+    collected["experiment"] |= {"methods": methods, "tuned": {"file": "chosen.yaml", "methods": None}}
+    (run / "provenance.json").write_text(json.dumps(collected))
+    config, *_ = keeping.keep(run, Path("reference"))
+    assert yaml.safe_load(config.read_text())["tuned"] == {"file": "chosen.yaml", "methods": ["first_tuned"]}
 
 
 def test_what_was_kept_and_is_gone_is_missed(run, line, capsys):

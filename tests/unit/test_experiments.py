@@ -1,11 +1,13 @@
 """Which experiments a run of the workflow knows, and where the paper takes its numbers from."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from random_mask.errors import InputError
+from random_mask.experiment.config import Experiment
 from random_mask.workflow.experiments import Library, Paper, Reported, read_reported
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +95,7 @@ def test_a_key_of_no_experiment_is_refused():
         ("all", list(REPORTED)),
         ("none", []),
         ("cifar10_jpeg, digits", ["digits", "cifar10_jpeg"]),
+        ("digits,", ["digits"]),
         (["digits-all"], ["digits-all"]),
     ],
 )
@@ -116,6 +119,17 @@ def test_the_authors_results_of_what_is_not_made_here_have_to_be_there(folder):
     with pytest.raises(InputError, match=r"reference/digits-all: not there.*--config run=digits,digits-all$"):
         Paper(REPORTED).check()
     Paper(REPORTED, "all").check()
+
+
+def test_the_settings_of_the_paper_fit_in_an_argument_and_are_read_as_they_were():
+    """An argument of Linux has 128 KiB at most; there should be room for methods of others."""
+    paper = Paper(read_reported(), "all")
+    settings = paper.settings(Library())
+    assert len(settings) < 100_000
+    read_again = {
+        name: Experiment.model_validate(of) for name, of in json.loads(settings)["experiments"].items()
+    }
+    assert read_again == paper.experiments(Library())
 
 
 def test_what_the_paper_reports_is_there():

@@ -160,10 +160,11 @@ def test_what_is_saved_has_the_form_of_any_fleet(run, images, original):
     [
         ("def unlearning(net, retain, forget, val):\n    net.fc = torch.nn.Linear(512, 4)", None),
         ("def unlearning(net, retain, forget, val):\n    return net.half()", 2e-2),
+        ("def unlearning(net, retain, forget, val):\n    return net.bfloat16()", 5e-2),
         ("def unlearning(net, retain, forget, val):\n    net.fc.weight.data += 1e-5\n    return [1]", 2e-2),
         ("def unlearning(net, retain, forget, val):\n    net.train().requires_grad_(False)", 0),
     ],
-    ids=["replaced layer", "half precision", "returns something else", "left in training"],
+    ids=["replaced layer", "half precision", "bfloat16", "returns something else", "left in training"],
 )
 def test_networks_are_judged_as_they_are_left(run, images, original, code, share):
     found, expected = run(code)[0]["logits_forget"], the_original(images, original)
@@ -312,6 +313,15 @@ def test_what_is_no_function(tmp_path, monkeypatch, reference, said):
     with pytest.raises(InputError) as caught:
         Function(reference)
     assert str(caught.value) == said
+
+
+def test_a_module_above_the_folder_is_not_one_of_its_files(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "helper.py").touch()
+    (tmp_path / "inner" / "mine.py").write_text("from ..helper import x\nfrom ...far import y\n")
+    assert files_of(tmp_path / "inner" / "mine.py") == [tmp_path / "inner" / "mine.py"]
+    monkeypatch.chdir(tmp_path / "inner")
+    assert files_of(Path("mine.py")) == [Path("mine.py")]
 
 
 def test_a_function_by_its_name(tmp_path):

@@ -274,6 +274,15 @@ def test_originals_are_pooled():
     assert "means over 2 original models" in parsed.said("p")
 
 
+def test_a_method_that_was_tried_on_fewer_originals_says_so():
+    arguments = results(originals=2)
+    scores = arguments["scores"]
+    arguments["scores"] = scores[(scores["method"] != "m0") | (scores["original"] == 0)]
+    rows = [row[0] for row in Parsed(made(**arguments)).rows if len(row) == 11]
+    assert "First (on 1 of 2 originals)" in rows
+    assert "Second" in rows
+
+
 def test_claims_are_there_if_one_is_judged():
     row = {"id": "a", "verdict": NOT_SUPPORTED, "opposite": True, "estimate": -1.0, "low": -2.0, "high": -0.5}
     row |= {"claim": "it <helps>", "criterion": "above 0", "exploratory": False, "reason": np.nan}

@@ -78,6 +78,16 @@ def test_every_fleet_is_made_once(plan):
     }
 
 
+def test_jobs_side_by_side_do_not_take_each_others_temporary_files(plan):
+    """What starts with the stem of a file and a point is what an attempt that was killed left of it."""
+    tables = [*plan.comparisons, *plan.by_n]
+    assert "random_mask_ratio_0.15" in plan.experiment.all_methods()
+    stems = [(Path(path).parent, Path(path).stem) for path in tables]
+    taken = [(a, b) for a in stems for b in stems if a != b and a[0] == b[0] and b[1].startswith(f"{a[1]}.")]
+    assert len(tables) > 10
+    assert taken == []
+
+
 def test_settings_are_one_json_string_whatever_the_order(plan):
     first = plan.settings(seed=1, recipe=plan.experiment.training)
     assert first == plan.settings(recipe=plan.experiment.training, seed=1)

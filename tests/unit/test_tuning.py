@@ -85,6 +85,23 @@ def test_stages_see_the_same_trials_as_the_workflow():
     assert Experiment.model_validate_json(settings).trials() == experiment.trials()
 
 
+def test_a_chosen_method_without_fine_tuning_is_one_again():
+    content = with_search(trials=2, spaces={"fisher": {"perturb.alpha": [1.0e-8, 1.0e-7]}})
+    fisher = {"perturb": {"name": "fisher_noise", "alpha": 1.0e-6}, "finetune": []}
+    experiment = validate(content | {"methods": content["methods"] | {"fisher": fisher}})
+    names = [*experiment.trials(), "retrain"]
+    scores = pd.DataFrame(
+        [
+            dict.fromkeys(("score", "score_low", "score_high", "seconds_per_model"), place) | {"method": name}
+            for place, name in enumerate(names, start=1)
+        ]
+    )
+    methods = chosen(experiment, scores)["methods"]
+    again = validate({key: of for key, of in CONTENT.items() if key != "search"} | {"methods": methods})
+    (trial,) = [of for name, of in experiment.trials().items() if name == "fisher.trial_1"]
+    assert again.methods["fisher_tuned"].steps() == trial.steps()
+
+
 def test_what_is_searched_has_no_files_of_its_own():
     plan = Plan(validate(CONTENT))
     files = [*plan.all_fleets("npz"), *plan.mask_tables(), *plan.measures, *plan.by_n, *plan.comparisons]

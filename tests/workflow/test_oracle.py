@@ -33,6 +33,8 @@ def test_kept_fleets_judge_as_those_they_were_kept_of(copy_of_finished, monkeypa
     assert ran == taken_from
     assert "retrain" in pd.read_csv(root / "results" / "mine" / "scores.csv")["method"].tolist()
 
+    assert cli.main(["check", "results/mine"]) == 0
+
     content["training"]["epochs"] += 1
     (root / "config" / "mine.yaml").write_text(yaml.safe_dump(content))
     returncode, printed = copy_of_finished.dry_run(config="config/mine.yaml")

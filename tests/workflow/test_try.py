@@ -62,6 +62,8 @@ def test_a_function_that_does_nothing_is_the_original_model(root):
     assert found["shift"]["estimate"] == pytest.approx((gaps / oracle.std(axis=0, ddof=1)).mean(), rel=1e-3)
     text = Path(found["page"]).read_text()
     assert "unlearning" in text
+    assert "1 original model;" in text
+    assert '<th scope="row">warnings' not in text
     assert text.count("data:image/png") == len(oracle[0])
     # The run here was made by the same code, so nothing but the models is made.
     assert said[0].startswith("unlearning 4 models by mine.py")
@@ -119,7 +121,7 @@ def test_files_of_one_name_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = ("mine.py", "one/mine.py", "../mine.py")
     found = [folder_of(Path(file), "unlearning") for file in files]
-    assert found[:2] == ["mine.unlearning", "one-mine.unlearning"]
+    assert found[:2] == ["mine.unlearning", "one--mine.unlearning"]
     assert "/" not in found[2]
     assert len(set(found)) == len(files)
 

@@ -89,7 +89,7 @@ rule compare:
         of_b=lambda wildcards: plan(wildcards).compared(wildcards.b, wildcards.a),
         code=stage_code("compare"),
     output:
-        "results/{experiment}/comparisons/{a}-against-{b}.csv",
+        "results/{experiment}/comparisons/{a}-against-{b}/differences.csv",
     log:
         "results/{experiment}/logs/comparisons/{a}-against-{b}.log",
     benchmark:
@@ -118,7 +118,7 @@ rule scores_by_n:
         evaluation="results/{experiment}/evaluation/{method}/original-0.npz",
         code=stage_code("scores_by_n"),
     output:
-        "results/{experiment}/by_n/{method}.csv",
+        "results/{experiment}/by_n/{method}/scores.csv",
     log:
         "results/{experiment}/logs/by_n/{method}.log",
     benchmark:

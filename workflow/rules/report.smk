@@ -220,9 +220,7 @@ rule paper_figures:
         mem_mb=memory("paper_figures"),
         runtime=minutes("paper_figures"),
     params:
-        settings=reported(
-            lambda: as_settings({"experiments": paper.experiments(library)})
-        ),
+        settings=reported(lambda: paper.settings(library)),
     message:
         "Drawing the figures of the paper"
     shell:
@@ -254,11 +252,7 @@ rule paper_tables:
         mem_mb=memory("paper_tables"),
         runtime=minutes("paper_tables"),
     params:
-        settings=reported(
-            lambda: as_settings(
-                {"experiments": paper.experiments(library), "run": paper.run}
-            )
-        ),
+        settings=reported(lambda: paper.settings(library)),
     message:
         "Writing the tables and numbers of the paper"
     shell:

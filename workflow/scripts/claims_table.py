@@ -238,6 +238,7 @@ def trained(experiment: Experiment, classes: int) -> tuple[int, int]:
     """Return how many models an experiment trains, and on how many images, each as often as it is seen."""
     plan, work = Plan(experiment), Workload(experiment, classes=classes)
     rules = {"original": "train_original", "oracle": "retrain", "retrain": "retrain"}
+    rules |= dict.fromkeys(experiment.own(), "unlearn_own")
     roles = dict.fromkeys(["oracle", *(plan.role(*row) for row in plan.rows)])
     jobs = [
         work.of(rules.get(name, "unlearn"), SimpleNamespace(method=name, first=0, last=experiment.models - 1))
@@ -249,6 +250,8 @@ def trained(experiment: Experiment, classes: int) -> tuple[int, int]:
 def renewed(document: str, name: str, content: str) -> str:
     """Return a document with new content between the marks of a name."""
     begin, end = f"<!-- {name}: made by `make claims` -->", f"<!-- end of {name} -->"
+    assert begin in document, begin
+    assert end in document, end
     return re.sub(
         f"{re.escape(begin)}.*{re.escape(end)}",
         lambda _: f"{begin}\n\n{content}\n{end}",

@@ -39,6 +39,10 @@ def keep(folder: Path, into: Path) -> list[Path]:
         raise InputError(f"{folder}: cannot be kept in itself; choose another --into than {into}")
     fleets = [path for path in kept_of(name, collected["artifacts"]) if path.startswith("retrained/")]
     costs = [path.replace(".npz", ".json") for path in fleets]
+    if experiment.get("tuned"):
+        # The file may have more methods by the time that the kept configuration is read.
+        tuned = [one for one, of in experiment["methods"].items() if of.get("tuned_from")]
+        experiment = experiment | {"tuned": experiment["tuned"] | {"methods": tuned}}
     names = sorted({*KEPT, *(["chosen.yaml"] if search else []), *fleets, *costs})
     for one in names:
         verify(folder / one)

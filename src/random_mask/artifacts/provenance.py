@@ -131,19 +131,25 @@ def problems(folder: Path) -> tuple[int, list[str]]:
     """
     content = read_collected(folder)
     root = f"results/{content['experiment']['experiment']}/"
-    collected = {name.removeprefix(root): record for name, record in content["artifacts"].items()}
+    # What another run kept, such as an oracle, has its own records beside it.
+    collected = {
+        name.removeprefix(root): record
+        for name, record in content["artifacts"].items()
+        if name.startswith(root)
+    }
     records = collected
     kept = (folder / "config.yaml").exists()
     asked = kept_of(content["experiment"]["experiment"], content["artifacts"])
     if kept:
         records = _behind_kept(folder, root, records)
     found: list[str] = []
-    code: dict[str, str] = {}
+    code: dict[str, set[str]] = {}
     checked = 0
     for name, record in records.items():
         path = folder / name
-        code |= record["code"]
-        code |= {source: of for source, of in record["sources"].items() if not kept or Path(source).exists()}
+        there = {source: of for source, of in record["sources"].items() if not kept or Path(source).exists()}
+        for source, expected in (record["code"] | there).items():
+            code.setdefault(source, set()).add(expected)
         checked += path.is_file()
         if not path.is_file():
             again = "" if kept else f"; to make it again, type: snakemake --cores 2 {root}{name}"
@@ -152,15 +158,15 @@ def problems(folder: Path) -> tuple[int, list[str]]:
             found.append(f"{path}: {_differs(path, root)}")
         elif kept and name != "claims.csv" and record["sha256"] != collected[name]["sha256"]:
             found.append(f"{path}: of another run than provenance.json; keep a complete run")
-    absent, there = [], False
+    absent, some_here = [], False
     for name, expected in sorted(code.items()):
         here = next((base / name for base in (Path(), REPOSITORY) if (base / name).is_file()), None)
-        there |= here is not None
+        some_here |= here is not None
         if here is None:
             absent.append(name)
-        elif digest(here) != expected:
+        elif expected != {digest(here)}:
             found.append(f"{here}: changed since it made some of these results")
-    if absent and there:
+    if absent and some_here:
         found.append(f"no longer here, and so of earlier code: {', '.join(absent)}")
     elif absent:
         found.append(f"not found here, and so not checked: {named(absent)}; run this in the repository")

@@ -138,7 +138,7 @@ def _forget(dataset: Dataset, forget: Forget, train: np.ndarray, rng: np.random.
 
 
 def _listed(dataset: Dataset, path: Path, train: np.ndarray | None = None) -> np.ndarray:
-    """Return the images that a file lists, one a line, by their number or their file: of `train`, if given."""
+    """Return the images that a file lists, one a line, by number or file: those of `train`, if given."""
     numbers = {name: number for number, name in enumerate(dataset.files)}
     found = []
     known = None if train is None else set(train.tolist())

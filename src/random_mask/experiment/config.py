@@ -739,7 +739,7 @@ def _explain(error: Mapping[str, Any]) -> str:
     ]
     key = ".".join(parts)
     match error["type"]:
-        case "extra_forbidden" if parts[-1] in RENAMED and parts[0] != "data":
+        case "extra_forbidden" if parts and parts[-1] in RENAMED and parts[0] != "data":
             return f"{key}: is now called {RENAMED[parts[-1]]}"
         case "extra_forbidden":
             return f"{key}: unknown key; remove it or correct its name"

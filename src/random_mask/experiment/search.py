@@ -44,7 +44,9 @@ def chosen(experiment: Experiment, scores: pd.DataFrame) -> dict[str, Any]:
         # It is described as the method is, but what it is compared with, the experiment says that takes it.
         described = {"title": experiment.methods[method].title, "tuned_from": method}
         tuned = trials[best].model_copy(update=described | {"variant_of": None, "compare_with": []})
-        methods[f"{method}_tuned"] = tuned.model_dump(mode="json", exclude_defaults=True)
+        content = tuned.model_dump(mode="json", exclude_defaults=True)
+        # A method says that nothing is fine-tuned, by an empty list.
+        methods[f"{method}_tuned"] = {**content, "finetune": content.get("finetune", [])}
     of_experiment = {key: getattr(experiment, key) for key in ("experiment", "seed", "models")}
     of_search = {"trials": search.trials, "budget": search.budget}
     return of_experiment | of_search | {"choices": choices, "methods": methods}

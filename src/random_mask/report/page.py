@@ -93,7 +93,12 @@ def page(
     sections = {
         "Scores": pictures.get("scores", "")
         + (_folded("Other figures", rest) if rest else "")
-        + _scores(means, positions(arrays, list(means.index)), labels, experiment.originals),
+        + _scores(
+            means,
+            positions(arrays, list(means.index)),
+            labels,
+            scores.groupby("method")["original"].nunique(),
+        ),
         "Paired differences": _comparisons(comparisons, labels),
         "Claims": "" if claims is None else _claims(claims),
         "Costs": _costs(costs, labels, found.get("reference", "a reference machine")),
@@ -274,14 +279,15 @@ def _cells(row: Sequence[_Cell]) -> str:
     return "".join(cells)
 
 
-def _scores(means: pd.DataFrame, found: Positions, labels: Labels, originals: int) -> str:
-    rows = []
+def _scores(means: pd.DataFrame, found: Positions, labels: Labels, originals: pd.Series) -> str:
+    rows, most = [], originals.max()
     for method, row in means.iterrows():
+        of = originals[str(method)]
         interval = _range(row["score_low"], row["score_high"], ".3f")
         position = found[str(method)]
         rows.append(
             [
-                _Cell(labels(str(method))),
+                _Cell(labels(str(method)) + (f" (on {of} of {most} originals)" if of < most else "")),
                 _number(row["score"], ".3f"),
                 _Cell(interval, row["score_low"]),
                 _number(row["share_of_ceiling"], ".0%"),
@@ -313,8 +319,8 @@ def _scores(means: pd.DataFrame, found: Positions, labels: Labels, originals: in
         "across runs, as a multiple of theirs. 0, about 0 and 1 are ideal. Cost is that of unlearning one "
         "model, as a share of retraining it."
     )
-    if originals > 1:
-        note += f" Scores and accuracies are means over {originals} original models."
+    if most > 1:
+        note += f" Scores and accuracies are means over {most} original models, or fewer where it says so."
     return f'{_table("Scores", head, rows)}\n<p class="muted">{note}</p>'
 
 

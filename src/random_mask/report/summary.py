@@ -58,7 +58,7 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
         {
             "verdict": table["verdict"].where(~table["opposite"], OPPOSITE),
             "claim": table["claim"] + np.where(table["exploratory"], " (exploratory)", ""),
-            "estimate and interval": found.where(known, table["reason"].fillna("")),
+            "estimate and interval": found.where(known, table["reason"].astype(object).fillna("")),
         }
     )
 

@@ -33,7 +33,7 @@ def main(
     `examples` has the arrays of all evaluations, from which every score and interval can be computed again
     without training, as `<method>/<original>/<array>`; what the oracle adds to them is the same in all and
     stands once, as `oracle/<array>`. `mask_counts` has the weights of each tensor and how many of them a
-    model masks on average; `costs_table` the models of each fleet and their seconds, counted; `run_file` what
+    mask has on average; `costs_table` the models of each fleet and their seconds, counted; `run_file` what
     the network is and what computed the run.
     """
     arrays: dict[str, np.ndarray] = {}
@@ -58,7 +58,7 @@ def main(
     names = ("weights", "cropped_weights", "classes", "retain", "forget")
     found = {
         "model": {name: network[name] for name in names},
-        "environment": _environment([record for record in map(read_record, costs) if _trained(record)]),
+        "environment": environment_of([record for record in map(read_record, costs) if _trained(record)]),
         "reference": json.loads(read_text(speed))["machine"]["processor"],
     }
     write_text(run_file, json.dumps(found, indent=2) + "\n")
@@ -74,11 +74,12 @@ def _trained(record: Mapping[str, Any]) -> bool:
     return bool(record["stage"] != "condense")
 
 
-def _environment(records: list[dict]) -> dict[str, str]:
+def environment_of(records: list[dict]) -> dict[str, str]:
     """Return what the fleets were trained on and with; several machines are named one after the other."""
     parts = ("machine", "computed", "versions")
     found = [{name: value for part in parts for name, value in record[part].items()} for record in records]
-    return {name: ", ".join(sorted({str(one[name]) for one in found if name in one})) for name in found[0]}
+    names = [name for name in found[0] if name != "warnings"]
+    return {name: ", ".join(sorted({str(one[name]) for one in found if name in one})) for name in names}
 
 
 def _fleet(path: Path) -> str:

@@ -6,18 +6,29 @@ The workflow lists them as inputs of each rule, so that a change of code re-runs
 from __future__ import annotations
 
 import os
+import pkgutil
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import grimp
 
+from random_mask import methods
+from random_mask.experiment import config
+from random_mask.methods import losses
+
 __all__ = ["modules_of", "stage_code"]
 
 
 def stage_code(stage: str, *loaded: str) -> list[str]:
-    """Return the files that a stage runs, also those `loaded` by name, relative to the working directory."""
-    return [os.path.relpath(path) for path in modules_of(f"random_mask.stages.{stage}", *loaded)]
+    """Return the files that a stage runs, also those `loaded` by name, relative to the working directory.
+
+    A stage that reads whole configurations loads all perturbations and losses.
+    """
+    files = modules_of(f"random_mask.stages.{stage}", *loaded)
+    if Path(config.__file__) in files:
+        files = modules_of(f"random_mask.stages.{stage}", *_all_methods())
+    return [os.path.relpath(path) for path in files]
 
 
 def modules_of(*modules: str) -> list[Path]:
@@ -43,6 +54,14 @@ def modules_of(*modules: str) -> list[Path]:
     root = Path(spec.origin).parents[1]
     plain = [root.joinpath(*name.split(".")) for name in found]
     return sorted(path / "__init__.py" if path.is_dir() else path.with_suffix(".py") for path in plain)
+
+
+def _all_methods() -> list[str]:
+    return [
+        f"{package.__name__}.{one.name}"
+        for package in (methods, losses)
+        for one in pkgutil.iter_modules(package.__path__)
+    ]
 
 
 @cache

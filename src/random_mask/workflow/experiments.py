@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,9 @@ class Library:
         Raises:
             InputError: in one line, if that is no experiment.
         """
-        content = {key: value for key, value in (config or {}).items() if key != SWITCH}
+        content: Any = config or {}
+        if isinstance(content, Mapping):  # else `validate` says that it is none
+            content = {key: value for key, value in content.items() if key != SWITCH}
         if content and not files:
             key = next(iter(content))
             raise InputError(
@@ -138,7 +141,11 @@ class Paper:
         if switch is None:
             self.run = [name for name in names if reported[name].source == "run"]
         else:
-            asked = switch if isinstance(switch, list) else re.split(r"[,\s]+", str(switch).strip())
+            asked = (
+                switch
+                if isinstance(switch, list)
+                else [name for name in re.split(r"[,\s]+", str(switch)) if name]
+            )
             chosen = {"all": names, "none": []}.get(str(switch), asked)
             unknown = [name for name in chosen if name not in names]
             if unknown:
@@ -181,6 +188,17 @@ class Paper:
         return {
             name: load(kept[name]) if name in kept else library.plan(name).experiment for name in self.names
         }
+
+    def settings(self, library: Library) -> str:
+        """Return what the stages of the paper depend on, as JSON.
+
+        All experiments are one argument of a command, which Linux limits to 128 KiB: so it is brief.
+        """
+        content = {
+            name: one.model_dump(mode="json", exclude_none=True)
+            for name, one in self.experiments(library).items()
+        }
+        return json.dumps({"experiments": content, "run": self.run}, separators=(",", ":"))
 
     def chosen(self, library: Library) -> list[str]:
         """Return the files of the searches that the experiments take methods from."""

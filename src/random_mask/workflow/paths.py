@@ -394,12 +394,12 @@ class Plan:
     @property
     def comparisons(self) -> list[str]:
         """The paired differences between methods."""
-        return [self.path(f"comparisons/{a}-against-{b}.csv") for a, b in self.experiment.pairs()]
+        return [self.path(f"comparisons/{a}-against-{b}/differences.csv") for a, b in self.experiment.pairs()]
 
     @property
     def by_n(self) -> list[str]:
         """The scores of smaller fleets, by method."""
-        return [self.path(f"by_n/{method}.csv") for method in [*self.experiment.drawn(), "retrain"]]
+        return [self.path(f"by_n/{method}/scores.csv") for method in [*self.experiment.drawn(), "retrain"]]
 
     @property
     def everything(self) -> list[str]:

@@ -79,9 +79,7 @@ def check(reference: str, arguments: Mapping[str, Any] | None = None) -> None:
         wrong = "is no function; name one that takes a network"
     elif isinstance(node, ast.FunctionDef) and not node.decorator_list and arguments is not None:
         try:
-            _given(
-                _parameters(node), {role: object() for role in _FOUR}, dict.fromkeys(OFFERED), arguments or {}
-            )
+            _given(_parameters(node), {role: object() for role in _FOUR}, dict.fromkeys(OFFERED), arguments)
         except ValueError as error:
             wrong = str(error)
     if wrong and node:
@@ -325,7 +323,7 @@ def _imported(node: ast.AST, file: Path, folder: Path) -> Iterator[Path]:
     """Yield where what an import statement names may be, without suffixes."""
     if isinstance(node, ast.Import):
         base, names = folder, [alias.name for alias in node.names]
-    elif isinstance(node, ast.ImportFrom):
+    elif isinstance(node, ast.ImportFrom) and node.level <= len(file.relative_to(folder).parents):
         base = file.parents[node.level - 1] if node.level else folder
         names = [f"{node.module}.{alias.name}" if node.module else alias.name for alias in node.names]
     else:

@@ -87,7 +87,7 @@ def unlearn(
     left = result if isinstance(result, nn.Module) else given
     state = left.state_dict()
     changed = left is not given or any(
-        name not in state or not np.array_equal(state[name].cpu().numpy(), array)
+        name not in state or not np.array_equal(state[name].double().cpu().numpy(), array)
         for name, array in original.items()
     )
     if not changed and result is not None and left is not result:
