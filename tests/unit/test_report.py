@@ -451,6 +451,7 @@ def test_the_methods_of_a_figure_of_few_differ_in_colour(experiment, labels):
 
 def test_methods_of_several_experiments_look_alike_although_one_has_more(experiment):
     content = load(ROOT / "config" / "cifar10_jpeg.yaml").model_dump(mode="json")
+    content["methods"]["random_mask_author"]["main"] = False  # a group has four colours
     more = {"title": "Mask, again", "group": "mask", "main": True}
     first = {"again": content["methods"]["random_mask"] | more}
     other = validate(content | {"methods": first | content["methods"]})

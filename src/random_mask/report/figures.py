@@ -130,7 +130,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figur
 def scores_by_data(studies: Sequence[Study]) -> Figure:
     """Draw the score of each method with its interval, between the floor and the ceiling of each data set."""
     rows = [["original", *study.experiment.drawn(), "retrain"] for study in studies]
-    height = 0.7 + 0.2 * max(map(len, rows))
+    height = 0.7 + 0.17 * max(map(len, rows))
     figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, height))
     for axes, study, names in zip(panels, studies, rows, strict=True):
         _bounds(axes, study.scores, "score", vertical=True)
