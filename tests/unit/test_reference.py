@@ -5,7 +5,7 @@ from pathlib import Path
 from random_mask.artifacts.provenance import problems
 
 ROOT = Path(__file__).parents[2]
-BY_EARLIER_CODE = {"digits", "digits-128", "digits-all", "digits-memorised", "digits_tuning"}
+BY_EARLIER_CODE = {"digits-128", "digits-all", "digits_tuning"}
 """Long runs that are not made again yet; ARTIFACT.md says so of each."""
 
 
