@@ -283,9 +283,13 @@ def test_a_method_that_was_tried_on_fewer_originals_says_so():
     assert "Second" in rows
 
 
-def test_claims_are_there_if_one_is_judged():
+def a_claim() -> dict:
     row = {"id": "a", "verdict": NOT_SUPPORTED, "opposite": True, "estimate": -1.0, "low": -2.0, "high": -0.5}
-    row |= {"claim": "it <helps>", "criterion": "above 0", "exploratory": False, "reason": np.nan}
+    return row | {"claim": "it <helps>", "criterion": "above 0", "exploratory": False, "reason": np.nan}
+
+
+def test_claims_are_there_if_one_is_judged():
+    row = a_claim()
     other = row | {"verdict": NOT_TESTABLE, "opposite": False, "claim": "more", "reason": "needs 16 models"}
     arguments = results()
     parsed = Parsed(made(**arguments | {"claims": pd.DataFrame([row, other])}))
@@ -293,13 +297,6 @@ def test_claims_are_there_if_one_is_judged():
     assert "more: needs 16 models" in parsed.said("li")
     for none in (pd.DataFrame([other]), None):
         assert "Claims" not in Parsed(made(**arguments | {"claims": none})).said("h2")
-
-
-def test_without_images_it_says_so():
-    arguments = results() | {"pixels": None, "files": None}
-    text = made(**arguments)
-    assert "Without thumbnails" in Parsed(text).said("p")
-    assert data_of(text)["images"][0] == {"image": 1, "label": 1, "file": None, "src": None}
 
 
 def test_what_has_no_room_is_named():
@@ -316,12 +313,13 @@ def test_what_has_no_room_is_named():
     assert "128 pixels wide, are reduced to 96" in Parsed(large).said("p")
 
 
-def stage(folder: Path, *, images: bool, figure: str = "own_figure.png") -> subprocess.CompletedProcess:
+def stage(folder: Path, *, figure: str = "own_figure.png") -> subprocess.CompletedProcess:
     arguments = results()
     experiment = json.loads(arguments["experiment"].model_dump_json())
     options = ["--settings", json.dumps(experiment), "--template", str(TEMPLATE)]
     for name in ("scores", "comparisons", "costs"):
         arguments[name].to_csv(folder / f"{name}.csv", index=False)
+    pd.DataFrame([a_claim()]).to_csv(folder / "claims.csv", index=False)
     (folder / "run.json").write_text(json.dumps(arguments["found"]))
     write_npz(folder / "examples.npz", arguments["arrays"])
     write_npz(folder / "images.npz", {"pixels": arguments["pixels"]})
@@ -330,9 +328,8 @@ def stage(folder: Path, *, images: bool, figure: str = "own_figure.png") -> subp
     (folder / "split.csv").write_text(split_as_csv(numbers, np.zeros(17, dtype=int), files))
     (folder / figure).write_bytes(png(3, 2))
     given = {"scores": "scores.csv", "comparisons": "comparisons.csv", "costs": "costs.csv"}
-    given |= {"run-file": "run.json", "examples": "examples.npz", "figures": figure}
-    if images:
-        given |= {"images": "images.npz", "split-table": "split.csv"}
+    given |= {"claims": "claims.csv", "run-file": "run.json", "examples": "examples.npz", "figures": figure}
+    given |= {"images": "images.npz", "split-table": "split.csv"}
     for option, name in given.items():
         write_records([folder / name], {"inputs": {}})
         options += [f"--{option}", name]
@@ -340,20 +337,17 @@ def stage(folder: Path, *, images: bool, figure: str = "own_figure.png") -> subp
     return subprocess.run(program, cwd=folder, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("images", [True, False])
-def test_the_stage_writes_it(tmp_path, images):
-    process = stage(tmp_path, images=images)
+def test_the_stage_writes_it(tmp_path):
+    process = stage(tmp_path)
     assert process.returncode == 0, process.stderr
     text = (tmp_path / "report.html").read_text()
-    arguments = results()
+    arguments = results() | {"claims": pd.DataFrame([a_claim()])}
     del arguments["figures"]["scores"]
-    if not images:
-        arguments |= {"pixels": None, "files": None}
     assert text == made(**arguments)
 
 
 def test_the_stage_says_what_is_no_picture_for_a_browser(tmp_path):
-    process = stage(tmp_path, images=False, figure="scores.pdf")
+    process = stage(tmp_path, figure="scores.pdf")
     assert process.returncode == 1
     assert (
         process.stderr == "page: scores.pdf: a page for browsers shows PNG files; name that of the figure\n"

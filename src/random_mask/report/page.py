@@ -66,8 +66,8 @@ def page(
     costs: pd.DataFrame,
     found: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
-    pixels: np.ndarray | None,
-    files: Mapping[int, str] | None,
+    pixels: np.ndarray,
+    files: Mapping[int, str],
     figures: Mapping[str, bytes],
 ) -> str:
     """Return the page, as HTML. The same arguments give the same text.
@@ -81,8 +81,8 @@ def page(
         costs: `costs.csv`.
         found: the content of `run.json`.
         arrays: `examples.npz`.
-        pixels: uint8 [images, 3, height, width] of all splits, or None where they are not kept.
-        files: the name of each image in its data set, or None likewise.
+        pixels: uint8 [images, 3, height, width] of all splits.
+        files: the name of each image in its data set.
         figures: PNG files by name, in their order.
     """
     labels, means = Labels(experiment), over_originals(scores)
@@ -129,8 +129,8 @@ def gallery(
     labels: Labels,
     scores: pd.Series,
     arrays: Mapping[str, np.ndarray],
-    pixels: np.ndarray | None,
-    files: Mapping[int, str] | None,
+    pixels: np.ndarray,
+    files: Mapping[int, str],
 ) -> dict[str, Any]:
     """Return what the page draws of the forget images: all, or as many evenly spaced ones as it has room for.
 
@@ -155,8 +155,7 @@ def gallery(
     every = [fleet["confidences"] for of_method in fleets.values() for fleet in of_method.values()]
     oracle, images = arrays["oracle/oracle_confidences"], arrays["oracle/image"]
     bytes_per_image = 2 * (len(oracle) + sum(len(fleet) + 1 for fleet in every))
-    if pixels is not None:
-        bytes_per_image += 3 * min(EDGE, pixels.shape[2]) * min(EDGE, pixels.shape[3])
+    bytes_per_image += 3 * min(EDGE, pixels.shape[2]) * min(EDGE, pixels.shape[3])
     # Base64 writes three bytes as four.
     room = max(1, min(MOST_IMAGES, len(images), 3 * BYTES // 4 // bytes_per_image))
     chosen = np.linspace(0, len(images) - 1, room).round().astype(int)
@@ -169,8 +168,8 @@ def gallery(
             {
                 "image": int(image),
                 "label": int(label),
-                "file": None if files is None else files[int(image)],
-                "src": None if pixels is None else _thumbnail(pixels[image]),
+                "file": files[int(image)],
+                "src": _thumbnail(pixels[image]),
             }
             for image, label in zip(images[chosen], arrays["oracle/label"][chosen], strict=True)
         ],
@@ -395,12 +394,10 @@ def _provenance(found: Mapping[str, Any]) -> str:
     return f'<table><tbody>\n{rows}\n</tbody></table>\n<p class="muted">{note}</p>'
 
 
-def _notes(shown: int, forgotten: int, pixels: np.ndarray | None) -> list[str]:
+def _notes(shown: int, forgotten: int, pixels: np.ndarray) -> list[str]:
     """Return what has to be said of the gallery."""
     notes = []
-    if pixels is None:
-        notes.append("Without thumbnails: the images themselves are not kept with these results.")
-    elif max(pixels.shape[2:]) > EDGE:
+    if max(pixels.shape[2:]) > EDGE:
         notes.append(f"The images, {pixels.shape[3]} pixels wide, are reduced to {EDGE}.")
     if shown < forgotten:
         notes.append(

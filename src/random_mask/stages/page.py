@@ -20,16 +20,16 @@ def main(
     template: Source,
     scores: Input,
     comparisons: Input,
-    claims: list[Input],
+    claims: Input,
     costs: Input,
     run_file: Input,
     examples: Input,
-    images: list[Input],
-    split_table: list[Input],
+    images: Input,
+    split_table: Input,
     figures: list[Input],
     output: Output,
 ) -> None:
-    """Write the page, without claims, images or names of files where these are not given."""
+    """Write the page."""
     for path in figures:
         if path.suffix != ".png":
             raise InputError(f"{path}: a page for browsers shows PNG files; name that of the figure")
@@ -38,12 +38,12 @@ def main(
         settings,
         scores=pd.read_csv(scores),
         comparisons=pd.read_csv(comparisons),
-        claims=pd.read_csv(claims[0]) if claims else None,
+        claims=pd.read_csv(claims),
         costs=pd.read_csv(costs),
         found=json.loads(read_text(run_file)),
         arrays=read_npz(examples),
-        pixels=read_npz(images[0])["pixels"] if images else None,
-        files=read_files(read_text(split_table[0])) if split_table else None,
+        pixels=read_npz(images)["pixels"],
+        files=read_files(read_text(split_table)),
         figures={path.stem: path.read_bytes() for path in figures},
     )
     write_text(output, text)
