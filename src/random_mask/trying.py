@@ -225,7 +225,7 @@ class Job:
             return False
 
     def _run(self, arguments: Sequence[str], log: Path, timeout: float | None) -> None:
-        """Run it in a process of one thread; what it prints goes to a file."""
+        """Run it in a process of one thread; what it prints goes to a file, in its order."""
         here = str(Path(__file__).parents[1])
         paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", f"random_mask.stages.{self.stage}", *arguments]
@@ -237,7 +237,7 @@ class Job:
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
-                    env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+                    env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
                     timeout=timeout,
                 )
             except subprocess.TimeoutExpired:

@@ -16,8 +16,6 @@ from random_mask.experiment.config import load, validate
 from random_mask.report.names import FIGURES, TABLES
 from random_mask.stages import claims, figures, tables
 
-pytestmark = pytest.mark.xdist_group("any experiment")  # what is made of each case is made once
-
 ROOT = Path(__file__).parents[2]
 ODD = r"[*] $\foo_ö & 50% #1^{~} †$ <b>, (x)"
 """A title in which LaTeX, Matplotlib and browsers see commands."""

@@ -227,6 +227,20 @@ def test_what_another_run_kept_is_not_looked_for_here(run, capsys):
     assert capsys.readouterr().out == f"{len(KEPT)} files checked; 0 problems\n"
 
 
+def test_what_another_run_made_here_is_no_source_of_what_is_kept(run, capsys):
+    records = provenance.expanded(json.loads((run / "provenance.json").read_text()))
+    other = Path("results/other/evaluation.npz")
+    other.parent.mkdir()
+    other.write_text("made again on another machine")
+    name = "results/mine/scores.csv"
+    record = {key: of for key, of in records[name].items() if key not in OWN}
+    write_records([Path(name)], record | {"sources": {str(other): "0"}})
+    collect(run, records | {name: read_record(Path(name))})
+    assert cli.main(["check", str(run)]) == 3
+    keeping.keep(run, Path("reference"))
+    assert cli.main(["check", "reference/mine"]) == 0
+
+
 def test_methods_of_a_search_are_kept_by_name(run):
     """The file that they are from may have more of them later."""
     collected = json.loads((run / "provenance.json").read_text())

@@ -16,8 +16,6 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "paper").rglob("*.tex"))
 TEXT = "\n".join(re.sub(r"(?<!\\)%.*", "", path.read_text(encoding="utf-8")) for path in SOURCES)
 
-# What is made of the kept results is made once, by one of pytest's processes.
-from_kept = pytest.mark.xdist_group("paper text")
 needs_tex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="no latexmk here")
 
 
@@ -64,7 +62,6 @@ def claimed() -> list[tuple[str, str]]:
     return re.findall(r"\\claimed\{([^}]*)\}\{([^}]*)\}", TEXT)
 
 
-@from_kept
 def test_every_number_of_the_text_is_known(numbers):
     keys = set(re.findall(r"\\result\{([^}#]+)\}", TEXT))
     for command, ends in {
@@ -77,7 +74,6 @@ def test_every_number_of_the_text_is_known(numbers):
     assert keys - numbers.keys() == set()
 
 
-@from_kept
 def test_sentences_that_compare_say_what_the_kept_results_say(numbers):
     assert len(claimed()) > 30
     wrong = {(claim, verdict, numbers.get(f"claims/{claim}")) for claim, verdict in claimed()}
@@ -197,7 +193,6 @@ def test_what_does_not_fit_or_leads_nowhere_stops_the_build(tmp_path, body):
         paper.main(**small(tmp_path, body, ""))
 
 
-@from_kept
 @needs_tex
 @pytest.mark.slow
 def test_the_paper_is_built_of_kept_results_alone(kept, tmp_path):

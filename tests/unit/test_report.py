@@ -290,12 +290,21 @@ def test_a_method_may_be_called_like_a_column_of_a_table():
     assert shown.to_numpy().tolist() == [[name, "8", "25.0%", "50.0%"] for name in counts["tensor"][:2]]
 
 
-def test_recipes_have_a_row_for_each_that_is_no_variant(study):
+def test_recipes_have_a_row_for_each_that_differs_from_its_method(study):
     rows = {row[0]: row[1:] for row in cells(tables.recipes([study]))}
     assert rows["Original, retrained"][:2] == ["--", "10"]
     assert rows["Random mask"][:4] == ["0.3", "2", "64", "Adam"]
     assert rows["Fine-tuning"][3] == "SGD, momentum 0.9"
+    assert rows["Same repair, no mask"] == ["0", *rows["Random mask"][1:]]
     assert "Random mask (described)" not in rows
+
+
+def test_the_values_of_the_author_are_among_the_recipes(study):
+    experiment = load(ROOT / "config" / "cifar10_jpeg.yaml")
+    shown = dataclasses.replace(study, experiment=experiment)
+    rows = {row[0]: row[1:] for row in cells(tables.recipes([shown]))}
+    assert rows["Random mask, author's values"][:4] == ["0.5", "5", "64", "Adam"]
+    assert rows["No mask, author's values"] == ["--", *rows["Random mask, author's values"][1:]]
 
 
 def test_the_table_of_claims_has_a_column_for_each_experiment():

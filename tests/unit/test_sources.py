@@ -42,7 +42,6 @@ def loaded() -> dict[str, set[Path]]:
     return {stage: set(map(Path, files)) for stage, files in map(json.loads, result.stdout.splitlines())}
 
 
-@pytest.mark.xdist_group("sources")
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_modules_of_a_stage_are_those_it_loads(stage, loaded):
     """All methods too, where they are loaded by name to read a whole configuration."""

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("any_methods")]
+pytestmark = pytest.mark.slow
 
 
 def test_a_single_method_has_its_scores_figures_and_tables(copy_of_finished, tmp_path):

@@ -13,7 +13,7 @@ from random_mask.experiment.config import Experiment, load
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cache")]
+pytestmark = pytest.mark.slow
 
 DATA = {"prepare_data"}
 TRAIN = {"train_original", "retrain"}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("damage")]
+pytestmark = pytest.mark.slow
 
 # One of each kind: data, its split, weights, masks, logits, scores of a method, a table, TeX, a figure.
 ARTIFACTS = [

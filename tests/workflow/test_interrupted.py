@@ -14,7 +14,7 @@ import yaml
 
 from random_mask.artifacts.files import read_npz
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("interrupted")]
+pytestmark = pytest.mark.slow
 
 
 def start(checkout, config: Path, *arguments: str) -> subprocess.Popen:

@@ -8,7 +8,7 @@ import yaml
 
 from random_mask import cli
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("oracle")]
+pytestmark = pytest.mark.slow
 
 
 def test_kept_fleets_judge_as_those_they_were_kept_of(copy_of_finished, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own images")]
+pytestmark = pytest.mark.slow
 
 TABLE = "results/mine/data/split.csv"
 

@@ -11,7 +11,7 @@ import yaml
 from conftest import checkout
 from PIL import Image
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("paper")]
+pytestmark = pytest.mark.slow
 
 OF_THE_PAPER = {"simulate", "paper_figures", "paper_tables", "paper"}
 KEPT_ALONE = ["--config", "run=none"]

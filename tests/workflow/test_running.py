@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("running")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(("arguments", "gpus"), [([], 1), (["--resources", "gpu=2"], 2)])

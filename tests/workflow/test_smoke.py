@@ -16,7 +16,7 @@ from PIL import Image
 from random_mask.artifacts.weights import read_masks, read_weights
 from random_mask.metrics.competition import forgetting_quality
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
+pytestmark = pytest.mark.slow
 
 COLUMNS = (
     "method,original,n_models,forgetting_quality,forgetting_quality_low,forgetting_quality_high,"

@@ -22,7 +22,7 @@ NOTHING = "def unlearning(net, retain_loader, forget_loader, val_loader):\n    p
 HELPED = "from helper import noise\n\n\ndef spoil(net, retain, forget, val):\n    noise(net)\n"
 HELPER = "import torch\n\n\ndef noise(net):\n    net.fc.bias.data += 0.1 * torch.randn(10)\n"
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("try")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,8 @@ def test_without_a_run_the_original_is_trained_by_the_same_code(root):
         assert made.read_bytes() == in_the_run.read_bytes()
 
 
-def test_a_model_that_fails_lets_the_others_go_on(root, capsys):
+def test_a_model_that_fails_lets_the_others_go_on(root, capsys, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     Path("mine.py").write_text(
         "import random\n\n\ndef unlearning(net, retain, forget, val):\n"
         "    print('seen')\n    if random.random() < 0.5:\n        net.layer9\n"

@@ -167,6 +167,8 @@ def shift_spreads(studies: Sequence[Study]) -> Figure:
 
 
 SPREAD = "spread (retrained models: 1)"
+PANELS = 7
+"""Panels that have room side by side."""
 
 
 def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels: Labels) -> None:
@@ -312,8 +314,13 @@ def epsilons(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
     # The buckets of the metric, and one bin for all that lies beyond and earns nothing.
     beyond = float(np.ceil(np.log(models - 1)))
     edges = np.arange(0, beyond + 1.0, 0.5)
-    figure, grid = plt.subplots(1, len(rows), figsize=(WIDTH, 1.7), sharey=True, squeeze=False)
-    for axes, method in zip(grid.flat, rows, strict=True):
+    lines = -(-len(rows) // PANELS)
+    figure, grid = plt.subplots(
+        lines, -(-len(rows) // lines), figsize=(WIDTH, 0.3 + 1.4 * lines), sharey=True, squeeze=False
+    )
+    for axes in grid.flat[len(rows) :]:
+        axes.set_axis_off()
+    for axes, method in zip(grid.flat, rows, strict=False):
         values = np.minimum(fleets[method]["epsilons"], beyond + 0.25)
         counts, _ = np.histogram(values, edges)
         paint = labels.colour(method)
@@ -321,7 +328,7 @@ def epsilons(fleets: Fleets, methods: Sequence[str], labels: Labels) -> Figure:
         axes.axvline(beyond, color="0.4", lw=0.8, ls=":")
         axes.set(xlabel="ε", xticks=np.arange(0, beyond + 0.1))
         axes.set_title(labels(method).replace(" (", "\n(").replace(", ", ",\n"))
-    grid[0, 0].set_ylabel("share of forget examples")
+    figure.supylabel("share of forget examples", size=plt.rcParams["axes.labelsize"])
     sns.despine(figure)
     return figure
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from random_mask.experiment.config import Method
 from random_mask.methods.random_mask import RandomMask
 from random_mask.metrics.intervals import Interval
 from random_mask.report.agreement import compare_scores
@@ -266,30 +267,39 @@ def environment(studies: Sequence[Study]) -> str:
 def recipes(studies: Sequence[Study]) -> str:
     """Return how networks are trained and the recipes of methods that have a single one, a row for each.
 
-    Variants, controls of another method and tuned methods are left out: what they change is said elsewhere.
+    Tuned methods are left out, whose values stand elsewhere, and variants that have these of their method.
     """
     blocks = []
     for study in studies:
         experiment = study.experiment
-        rows = [_recipe("Original, retrained", "--", experiment.training)]
+        rows = [["Original, retrained", *_recipe("--", experiment.training)]]
+        methods = experiment.all_methods()
+        cells = {name: found for name, method in methods.items() if (found := _recipe_of(method))}
         for name in experiment.drawn():
-            method = experiment.all_methods()[name]
-            found = [recipe for step in method.steps() for recipe in step.finetune]
-            if len(found) == 1 and method.variant_of is None and method.tuned_from is None:
-                ratio = f"{method.perturb.ratio:g}" if isinstance(method.perturb, RandomMask) else "--"
-                rows.append(_recipe(escape(study.labels(name)), ratio, found[0]))
+            method = methods[name]
+            same = method.variant_of is not None and cells.get(name) == cells.get(method.variant_of)
+            if name in cells and method.tuned_from is None and not same:
+                rows.append([escape(study.labels(name)), *cells[name]])
         blocks.append((study.title, rows))
     above = r"& Mask & & & & \multicolumn{2}{c}{Learning rate} & Weight \\" + "\n" + r"\cmidrule(lr){6-7}"
     head = ["", "ratio", "Epochs", "Batch", "Optimiser", "first", "last", "decay"]
     return tabular("@{}lccclccc@{}", head, _blocks(blocks, len(head)), above=above)
 
 
-def _recipe(name: str, ratio: str, recipe: Recipe) -> list[str]:
+def _recipe_of(method: Method) -> list[str] | None:
+    """Return mask ratio and recipe of a method that has a single one."""
+    found = [recipe for step in method.steps() for recipe in step.finetune]
+    if len(found) != 1:
+        return None
+    return _recipe(f"{method.perturb.ratio:g}" if isinstance(method.perturb, RandomMask) else "--", found[0])
+
+
+def _recipe(ratio: str, recipe: Recipe) -> list[str]:
     """Return the cells of a row of `recipes`."""
     momentum = f", momentum {recipe.momentum:g}" if recipe.optimizer == "sgd" else ""
     rates = (recipe.learning_rate, recipe.final_learning_rate, recipe.weight_decay)
     sizes = [plain(recipe.epochs), plain(recipe.batch), plain(recipe.optimizer) + momentum]
-    return [name, ratio, *sizes, *map(plain, rates)]
+    return [ratio, *sizes, *map(plain, rates)]
 
 
 def tuning(choices: Sequence[Mapping[str, Any]], studies: Sequence[Study]) -> str:
