@@ -276,9 +276,16 @@ def test_the_pairs_of_the_experiments_of_the_paper(name):
     pairs = {(mask, "finetune"), (described, mask), (mask, "retrain"), ("finetune", "retrain")}
     pairs |= {(mask, swept) for swept in (sweep if name == "digits" else sweep[:1])}
     if name == "digits":
-        others = ("finetune", sweep[0], mask, described, "unmasked_tuned", "retrain")
+        others = ("finetune", sweep[0], mask, described, "tuned_repair", "unmasked_tuned", "retrain")
         pairs |= {(tuned, other) for other in others}
     assert set(load(ROOT / "config" / f"{name}.yaml").pairs()) == pairs
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-128"])
+def test_the_control_of_the_tuned_mask_is_its_repair_without_the_mask(name):
+    methods = load(ROOT / "config" / f"{name}.yaml").methods
+    repair, tuned = methods["tuned_repair"], methods["random_mask_tuned"]
+    assert (repair.perturb.name, repair.finetune, repair.then) == ("none", tuned.finetune, tuned.then)
 
 
 @pytest.mark.parametrize("name", ["original", "retrain", "oracle"])
@@ -360,7 +367,8 @@ def test_a_name_that_an_earlier_search_chose_is_taken(content):
 
 def test_the_sweep_is_of_any_method_with_a_mask(content):
     content["methods"]["mine"] = content["methods"].pop("random_mask") | {"compare_with": [], "title": "Mine"}
-    del content["methods"]["random_mask_described"]
+    for name in ("random_mask_described", "tuned_repair"):
+        del content["methods"][name]
     experiment = validate(content | {"tuned": None})
     assert experiment.swept_method() == "mine"
     assert experiment.unmasked() == "mine_ratio_0"

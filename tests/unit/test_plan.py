@@ -44,6 +44,7 @@ def test_rows_of_the_scores(plan):
             "finetune",
             "random_mask",
             "random_mask_described",
+            "tuned_repair",
             "random_mask_tuned",
             "unmasked_tuned",
             "random_mask_ratio_0",

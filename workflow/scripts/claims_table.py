@@ -74,6 +74,7 @@ TABLE = (
     "random_mask_author",
     "unmasked_author",
     "random_mask_tuned",
+    "tuned_repair",
     "unmasked_tuned",
     "scrub_tuned",
     "retrain",

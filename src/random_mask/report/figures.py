@@ -130,7 +130,7 @@ def scores(table: pd.DataFrame, methods: Sequence[str], labels: Labels) -> Figur
 def scores_by_data(studies: Sequence[Study]) -> Figure:
     """Draw the score of each method with its interval, between the floor and the ceiling of each data set."""
     rows = [["original", *study.experiment.drawn(), "retrain"] for study in studies]
-    height = 0.7 + 0.17 * max(map(len, rows))
+    height = 0.7 + 0.16 * max(map(len, rows))
     figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, height))
     for axes, study, names in zip(panels, studies, rows, strict=True):
         _bounds(axes, study.scores, "score", vertical=True)
@@ -153,7 +153,7 @@ def shift_spread(positions: Positions, methods: Sequence[str], labels: Labels) -
 
 def shift_spreads(studies: Sequence[Study]) -> Figure:
     """Draw the same for several experiments, the methods that all have in the same way."""
-    figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, 2.7), sharey=True)
+    figure, panels = plt.subplots(1, len(studies), figsize=(WIDTH, 2.5), sharey=True)
     handles: dict[str, Any] = {}
     for axes, study in zip(panels, studies, strict=True):
         names = ["original", *study.experiment.drawn(), "retrain"]
@@ -189,7 +189,7 @@ def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels:
 
 def mask_ratios(studies: Sequence[Study]) -> Figure:
     """Draw the score, and shift and spread, against the mask ratio, a column for each experiment."""
-    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 2.7), sharex="col", sharey="row")
+    figure, grid = plt.subplots(2, len(studies), figsize=(WIDTH, 2.5), sharex="col", sharey="row")
     for (upper, lower), study in zip(grid.T, studies, strict=True):
         series = study.experiment.ratio_series()
         means = over_originals(study.scores).loc[list(series.values())].set_axis(list(series))
@@ -259,7 +259,7 @@ def ablations(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], labels: Lab
     if not pairs:
         return _note("no variant of another method in the configuration")
     table = table.rename(columns={"low": "difference_low", "high": "difference_high"})
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.7 + 0.14 * len(pairs)), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 0.7 + 0.125 * len(pairs)), sharey=True)
     markers = dict(zip(dict.fromkeys(plain for _, plain in pairs), cycle(MARKERS), strict=False))
     for axes, (quantity, name) in zip(panels, QUANTITIES.items(), strict=True):
         axes.axvline(0, color="0.35", lw=0.8, ls=":", zorder=1)

@@ -17,7 +17,7 @@ Colour = tuple[float, float, float]
 # Colour-blind safe, and of different lightness, so that they differ in grey as well.
 _PALETTE = sns.color_palette("colorblind", 10)
 _DARK = (0.15, 0.15, 0.15)
-_GROUPS = {"mask": (0, 9, 3, 5), "control": (1, 2, 4, 8), "entry": (4,), "literature": (5,), "own": (6, 8)}
+_GROUPS = {"mask": (0, 9, 3, 5), "control": (1, 2, 4, 8, 6), "entry": (4,), "literature": (5,), "own": (6, 8)}
 """Places in the palette of the methods of each group."""
 _MARKERS = "s^DvP<>ph*"
 
