@@ -26,9 +26,9 @@ help:
 paper: setup tex
 	@$(IN_VENV) snakemake --cores $(CORES) $(if $(RUN),--config run=$(RUN))
 
-# Files of tests stay whole, so that what their tests share is made once; the slow ones begin.
+# Files of tests stay whole, so that what their tests share is made once; tests/conftest.py puts the slow ones first.
 test: setup tex
-	@$(IN_VENV) python -m pytest tests/workflow tests/unit -m "not cluster" --numprocesses auto --dist loadfile --no-loadscope-reorder
+	@$(IN_VENV) python -m pytest -m "not cluster" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup tex
 	@$(IN_VENV) python -m pytest -m cluster
