@@ -281,7 +281,7 @@ def test_the_pairs_of_the_experiments_of_the_paper(name):
     assert set(load(ROOT / "config" / f"{name}.yaml").pairs()) == pairs
 
 
-@pytest.mark.parametrize("name", ["digits", "digits-128"])
+@pytest.mark.parametrize("name", ["digits", "digits-128", "cifar10_jpeg"])
 def test_the_control_of_the_tuned_mask_is_its_repair_without_the_mask(name):
     methods = load(ROOT / "config" / f"{name}.yaml").methods
     repair, tuned = methods["tuned_repair"], methods["random_mask_tuned"]

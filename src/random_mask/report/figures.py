@@ -166,7 +166,7 @@ def shift_spreads(studies: Sequence[Study]) -> Figure:
     return figure
 
 
-SPREAD = "spread (retrained models: 1)"
+SPREAD = "spread (retrained: 1)"
 PANELS = 7
 """Panels that have room side by side."""
 
@@ -183,7 +183,7 @@ def _positions(axes: Axes, positions: Positions, methods: Sequence[str], labels:
             yerr=[[y.estimate - y.low], [y.high - y.estimate]],
             **labels.style(method) | {"ls": "", "ms": 5, "elinewidth": 0.7},
         )
-    axes.set(xlabel="shift (retrained models: 0)", ylim=(-0.05, None))
+    axes.set(xlabel="shift (retrained: 0)", ylim=(-0.05, None))
     sns.despine(ax=axes)
 
 
