@@ -288,6 +288,11 @@ def test_the_control_of_the_tuned_mask_is_its_repair_without_the_mask(name):
     assert (repair.perturb.name, repair.finetune, repair.then) == ("none", tuned.finetune, tuned.then)
 
 
+def test_the_search_on_the_digits_chose_the_repair_set_by_hand_where_there_is_no_mask_as_the_paper_says():
+    methods = load(ROOT / "config" / "digits.yaml").methods
+    assert methods["unmasked_tuned"].finetune == methods["random_mask"].finetune
+
+
 @pytest.mark.parametrize("name", ["original", "retrain", "oracle"])
 def test_the_names_of_the_references_are_reserved(content, name):
     content["methods"][name] = content["methods"]["finetune"]

@@ -36,22 +36,26 @@ FOUND = (
     ),
     (
         *("mask-helps-the-repair@cifar10_jpeg", OPPOSITE),
-        "By the score the mask itself does not help: the same repair without a mask cannot be told apart "
-        "from it on the digits, and scores higher on CIFAR-10.",
+        "With values set by hand the mask itself does not help by the score: on CIFAR-10 the same repair "
+        "without one scores higher.",
+    ),
+    (
+        *("mask-helps-the-repair@digits-128", OPPOSITE),
+        "So it does on the digits in fleets of 128 models; in those of 16 the two cannot be told apart.",
     ),
     (
         *("author-mask-helps@cifar10_jpeg", SUPPORTED),
-        "With its author's values, half of the weights and a slower and longer repair, it does: "
-        "without the mask such a repair forgets next to nothing.",
+        "With its author's values, half of the weights and a slower and longer repair, the mask does help on "
+        "CIFAR-10: without it such a repair forgets next to nothing.",
     ),
     (
         *("mask-helps-the-tuned-repair@cifar10_jpeg", SUPPORTED),
-        "So it does on CIFAR-10 with the values that a search chose; on the digits that is not shown.",
+        "So it does there with the values that a search chose; on the digits that is not shown.",
     ),
     (
         *("mask-brings-the-mean-home@cifar10_jpeg", SUPPORTED),
-        "But the score hides what the mask does. On CIFAR-10 it moves the confidence on the forgotten images "
-        "to where retrained models have it, on average (shift), where the repair alone stops short.",
+        "The score hides what the mask does. Set by hand, it moves the confidence on CIFAR-10's forgotten "
+        "images to where retrained models have it, on average (shift), where the repair alone stops short.",
     ),
     (
         *("mask-spreads-less@cifar10_jpeg", SUPPORTED),
@@ -60,13 +64,13 @@ FOUND = (
     ),
     (
         *("tuned-leads@cifar10_jpeg", NOT_SUPPORTED),
-        "Tuned, random mask gains spread and gives up some of the mean; it cannot be told apart from the "
+        "Tuned, it gains spread there and gives up some of the mean; it cannot be told apart from the "
         "best of the other tuned methods.",
     ),
     (
         *("original-is-off@digits", OPPOSITE),
         "On the digits the original model is hardly surer of the forgotten images than retrained ones are: "
-        "there is little to forget, and the score rewards the right spread.",
+        "there is little to forget, and what counts is to keep the mean and to have the right spread.",
     ),
 )
 """What README.md says, each sentence with the claim and the verdict that it was written for."""
