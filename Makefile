@@ -26,7 +26,7 @@ help:
 paper: setup tex
 	@$(IN_VENV) snakemake --cores $(CORES) $(if $(RUN),--config run=$(RUN))
 
-# Files of tests stay whole, so that what their tests share is made once; tests/conftest.py puts the slow ones first.
+# Files of tests stay whole, so that what their tests share is made once; tests/workflow/conftest.py puts the long ones first.
 test: setup tex
 	@$(IN_VENV) python -m pytest -m "not cluster" --numprocesses auto --dist loadfile --no-loadscope-reorder
 

@@ -15,6 +15,9 @@ PARTS = [
     *("config", "paper", "profiles", "reference", "src", "workflow"),
 ]
 
+LONG = ("interrupted", "any_methods", "paper", "try", "cache", "oracle", "training", "gpu_benchmark", "smoke")
+"""Files of tests, of this folder and of the unit tests, that take half a minute or more."""
+
 
 @dataclass
 class Checkout:
@@ -71,8 +74,11 @@ def checkout(folder: Path) -> Checkout:
 
 
 def pytest_collection_modifyitems(items):
-    """What takes minutes goes first, so that all cores are busy to the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Files that take long go first, the longest first of all, so that all cores are busy to the end."""
+    place = {f"test_{name}.py": number for number, name in enumerate(LONG)}
+    items.sort(
+        key=lambda item: (place.get(item.path.name, len(LONG)), item.get_closest_marker("slow") is None)
+    )
 
 
 @pytest.fixture(scope="session")
