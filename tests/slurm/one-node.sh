@@ -6,6 +6,7 @@
 #
 # It needs root. Exit status 77: it cannot or must not run here, and the last line says why.
 set -euo pipefail
+export PATH=$PATH:/usr/sbin:/sbin # which root lacks after `su` without `-`
 
 CONF=/etc/slurm/slurm.conf
 MARK="# Written by the tests of random-mask: a SLURM of one node. Removed when they end."
